@@ -1,0 +1,1 @@
+"""PROCESSES: the explicit list of everything that can be asked for."""

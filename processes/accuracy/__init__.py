@@ -1,0 +1,1 @@
+"""How good a product is, in numbers: heights, footprints, roofs, accuracy classes."""

@@ -1,0 +1,91 @@
+"""The best constant shift: what remains of a product's error once it is moved as a whole.
+
+A model from images whose pointing is wrong lies beside the truth by one vector. The search tries
+every shift of whole cells from coarse to fine, since walls make the cost far from convex and
+gradient methods (Nuth & Kääb, 2011) need slopes that a town on a plain does not have; the last
+steps are fractions of a cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product as pairs
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.accuracy.sample import bilinear
+
+OUTLIER_M = 3.0
+"""Differences beyond this weigh no more: a missing roof must not pull the shift."""
+MAX_SAMPLES = 60_000
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What to add to a product's coordinates so that it fits its reference, metres."""
+
+    dx_m: float
+    dy_m: float
+    dz_m: float
+
+
+def shifted(heights: NDArray[np.floating], shift: Shift, cell_m: float) -> NDArray[np.float32]:
+    """Return *heights* moved by *shift* on their own north-up lattice; NaN where nothing came."""
+    row, col = np.mgrid[: heights.shape[0], : heights.shape[1]].astype(np.float64)
+    moved = bilinear(heights, row + shift.dy_m / cell_m, col - shift.dx_m / cell_m)
+    return np.asarray(moved + np.float32(shift.dz_m), np.float32)
+
+
+def best_shift(
+    heights: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    cell_m: float,
+    *,
+    counted: NDArray[np.bool_] | None = None,
+    reach_m: float = 10.0,
+) -> Shift:
+    """Return the shift of *heights* that fits *reference* best, both on one lattice.
+
+    Searched within ±*reach_m* in x and y, to about a tenth of a cell; dz is unbounded. The cost
+    is the mean of |dz − median dz| cut at 3 m. Fewer than 100 common cells: no shift at all.
+    """
+    wanted = np.isfinite(reference) & np.isfinite(heights)
+    if counted is not None:
+        wanted &= counted
+    cells = np.argwhere(wanted)
+    if len(cells) < 100:
+        return Shift(0.0, 0.0, 0.0)
+    if len(cells) > MAX_SAMPLES:
+        cells = cells[np.random.default_rng(0).choice(len(cells), MAX_SAMPLES, replace=False)]
+    # Interpolating halves the noise between cells, which would draw the shift to half cells;
+    # smoothing both surfaces first makes the cost even.
+    smooth, truth = _smoothed(heights), _smoothed(reference)[cells[:, 0], cells[:, 1]]
+    row, col = cells[:, 0].astype(np.float64), cells[:, 1].astype(np.float64)
+
+    def cost(drow: float, dcol: float) -> tuple[float, float]:
+        dz = truth - bilinear(smooth, row + drow, col + dcol)
+        known = dz[np.isfinite(dz)]
+        if known.size < len(dz) // 4:
+            return float("inf"), 0.0
+        level = float(np.median(known))
+        return float(np.minimum(np.abs(known - level), OUTLIER_M).mean()), level
+
+    best, step = (0.0, 0.0), 4.0
+    reach = int(np.ceil(reach_m / cell_m / step))
+    while step > 0.05:
+        around = range(-reach, reach + 1)
+        trials = [(best[0] + i * step, best[1] + j * step) for i, j in pairs(around, around)]
+        best = min(trials, key=lambda trial: cost(*trial)[0])
+        step, reach = step / 2, 2
+    return Shift(-best[1] * cell_m, best[0] * cell_m, cost(*best)[1])
+
+
+def _smoothed(heights: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the mean of the known heights in 3 × 3 cells; NaN stays NaN."""
+    import cv2
+
+    known = np.isfinite(heights)
+    total = cv2.blur(np.where(known, heights, 0).astype(np.float64), (3, 3))
+    share = cv2.blur(known.astype(np.float64), (3, 3))
+    return np.where(known, total / np.maximum(share, 1e-9), np.nan).astype(np.float32)

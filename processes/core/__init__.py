@@ -1,0 +1,1 @@
+"""What every process shares: values, doors and errors. Knows of no process."""

@@ -1,0 +1,241 @@
+"""A process is a value: what it takes, what it gives, and the function between them.
+
+`Process.describe()` is what OGC API – Processes shows; `Process.parse()` is the only gate for
+inputs, used by the server before anything is queued and by the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from processes.core.errors import InvalidInput
+from processes.core.raster import Grid, Image, Raster, RasterSource
+
+if TYPE_CHECKING:
+    import geopandas
+
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+GEOJSON = "application/geo+json"
+GEOPARQUET = "application/vnd.apache.parquet"
+CITYJSON = "application/city+json"
+TILESET = "application/json"
+JSON = "application/json"
+HTML = "text/html"
+
+
+class Inputs(BaseModel):
+    """What a process takes. A field's description is what a user reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Outputs(BaseModel):
+    """What a process gives: values, or assets that are already written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asset(BaseModel):
+    """A file by reference: an OGC input or output by link, and a STAC asset."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    href: str = Field(min_length=1, description="Where the file is.")
+    type: str | None = Field(default=None, description="Its media type.")
+
+
+class StacObject(BaseModel):
+    """A STAC Item or ItemCollection written out in the request itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: Literal["Feature", "FeatureCollection"]
+
+
+ImageRef = Asset | StacObject
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+ImageRefs = Annotated[list[ImageRef], BeforeValidator(_as_list), Field(min_length=1)]
+"""One reference or several: STAC Items, one ItemCollection, or GeoTIFFs with RPC."""
+
+In = TypeVar("In", bound=Inputs)
+Out = TypeVar("Out", bound=Outputs)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One raster product of a block-wise computation."""
+
+    name: str
+    dtype: str = "float32"
+    band_names: Sequence[str] = ()
+    tags: Mapping[str, str] | None = None
+    nodata: float | None = None
+    """Stored absence; by default NaN for floats and 0 for integers."""
+
+
+Block = Raster | Sequence[Raster]
+
+
+class Workspace(Protocol):
+    """The one door through which a process sees files, other processes and its user."""
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Say how far this process is, 0…1. Raises Cancelled when the job was dismissed."""
+
+    def step(self, process: Process[In, Out], inputs: In) -> Out:
+        """Run another process inside this job, or find its earlier result."""
+
+    def open_raster(self, asset: Asset) -> RasterSource:
+        """Open a raster. Raises AssetMissing, AssetForbidden or AssetUnreadable."""
+
+    def images(self, refs: Sequence[ImageRef]) -> list[Image]:
+        """Open acquisitions: each Item, each member of an ItemCollection, each GeoTIFF."""
+
+    def read_vector(self, asset: Asset) -> geopandas.GeoDataFrame:
+        """Read a vector file whole (GeoParquet, GeoPackage, GeoJSON)."""
+
+    def read_text(self, asset: Asset) -> str:
+        """Read a text file of at most 64 MiB."""
+
+    def map_blocks(
+        self,
+        layer: Layer | str,
+        kernel: Callable[..., Raster],
+        *sources: Asset | RasterSource,
+        grid: Grid | None = None,
+        margin_m: float = 0.0,
+        block_px: int = 1024,
+    ) -> Asset:
+        """Compute one raster block by block and write it as a COG.
+
+        The kernel gets one Raster a source, each *margin_m* wider than the block on every side
+        (NaN beyond the edge), or just the block's widened Grid when there is no source. What it
+        returns is cut to the block. The lattice is *grid*, else that of the first source.
+        """
+
+    def map_layers(
+        self,
+        layers: Sequence[Layer],
+        kernel: Callable[..., Sequence[Raster]],
+        *sources: Asset | RasterSource,
+        grid: Grid | None = None,
+        margin_m: float = 0.0,
+        block_px: int = 1024,
+    ) -> tuple[Asset, ...]:
+        """As `map_blocks`, for a kernel that returns several rasters, one a layer."""
+
+    def write_raster(self, layer: Layer | str, raster: Raster) -> Asset:
+        """Write a raster that is already whole (a thumbnail, a small product) as a COG."""
+
+    def write_vector(self, name: str, frame: geopandas.GeoDataFrame) -> Asset:
+        """Write NAME.parquet as GeoParquet."""
+
+    def write_json(self, name: str, value: Any, media_type: str = JSON) -> Asset:
+        """Write a JSON document; *name* is the file name, ending included."""
+
+    def write_text(self, name: str, text: str, media_type: str) -> Asset:
+        """Write a text file; *name* is the file name, ending included."""
+
+    def write_tileset(self, name: str, models: Sequence[Any], crs: str) -> Asset:
+        """Write building models as 3D Tiles into folder *name*; returns its tileset.json."""
+
+
+@dataclass(frozen=True)
+class Process(Generic[In, Out]):
+    """One thing that can be asked for, over HTTP or by hand."""
+
+    id: str
+    title: str
+    description: str
+    version: str
+    inputs: type[In]
+    outputs: type[Out]
+    run: Callable[[In, Workspace], Out]
+    keywords: Sequence[str] = ()
+
+    def parse(self, values: Mapping[str, Any]) -> In:
+        """Return validated inputs from an OGC execute request's `inputs` member.
+
+        Qualified values (`{"value": …}`) are unwrapped. Raises InvalidInput naming the input.
+        """
+        try:
+            return self.inputs.model_validate({k: _unqualified(v) for k, v in values.items()})
+        except ValidationError as error:
+            raise InvalidInput(_first_fault(self, error)) from None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the OGC process description without links: each schema stands alone."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "description": self.description.strip(),
+            "version": self.version,
+            "keywords": list(self.keywords),
+            "inputs": _described(self.inputs, occurs=True),
+            "outputs": _described(self.outputs, occurs=False),
+        }
+
+
+def _unqualified(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unqualified(item) for item in value]
+    if isinstance(value, Mapping) and "value" in value and "href" not in value:
+        return value["value"]
+    return value
+
+
+def _first_fault(process: Process[Any, Any], error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in fault["loc"]) or "inputs"
+    known = ", ".join(process.inputs.model_fields)
+    if fault["type"] == "extra_forbidden":
+        return f"{process.id} has no input {place}: use {known}"
+    return f"input {place} of {process.id}: {fault['msg']}"
+
+
+def _described(model: type[BaseModel], *, occurs: bool) -> dict[str, Any]:
+    schema = model.model_json_schema(
+        by_alias=True, mode="validation" if occurs else "serialization"
+    )
+    definitions = schema.get("$defs", {})
+    required = set(schema.get("required", ()))
+    described = {}
+    for name, field in schema.get("properties", {}).items():
+        own = _inlined(field, definitions)
+        entry: dict[str, Any] = {
+            "title": own.pop("title", name),
+            "description": own.pop("description", ""),
+        }
+        if occurs:
+            entry["minOccurs"] = int(name in required)
+            entry["maxOccurs"] = 1
+        # OGC says "several" by maxOccurs, JSON Schema by an array: references go the OGC way
+        if occurs and own.get("type") == "array" and _is_reference(own["items"]):
+            entry["maxOccurs"] = "unbounded"
+            own = own["items"]
+        described[name] = entry | {"schema": own}
+    return described
+
+
+def _is_reference(schema: Mapping[str, Any]) -> bool:
+    return any("href" in option.get("properties", {}) for option in schema.get("anyOf", [schema]))
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].rsplit("/", 1)[1]]
+        return _inlined({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}

@@ -1,0 +1,125 @@
+"""Rasters as values: numbers on a grid, and the door to an opened file.
+
+Rows run south, columns east. `Grid.transform` follows GDAL: it maps the *corner* of a cell.
+Row and column numbers elsewhere are of cell *centres*: (0, 0) is the middle of the first cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where cells lie: a north-up lattice in a projected reference system."""
+
+    crs: str
+    transform: Affine
+    height: int
+    width: int
+
+    @classmethod
+    def covering(cls, bounds: tuple[float, float, float, float], cell_m: float, crs: str) -> Grid:
+        """Return the grid of *cell_m* whose edges are multiples of it and that holds *bounds*."""
+        xmin, ymin, xmax, ymax = bounds
+        left, top = np.floor(xmin / cell_m) * cell_m, np.ceil(ymax / cell_m) * cell_m
+        width = int(np.ceil((xmax - left) / cell_m - 1e-9))
+        height = int(np.ceil((top - ymin) / cell_m - 1e-9))
+        transform = Affine(cell_m, 0.0, float(left), 0.0, -cell_m, float(top))
+        return cls(crs, transform, max(height, 1), max(width, 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def cell_m(self) -> float:
+        """Cell size along x, in units of the CRS (metres for every product)."""
+        return float(self.transform.a)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Outer edges: xmin, ymin, xmax, ymax."""
+        xmin, ymax = self.transform * (0, 0)
+        xmax, ymin = self.transform * (self.width, self.height)
+        return float(xmin), float(ymin), float(xmax), float(ymax)
+
+    def xy(self, row: Any, col: Any) -> tuple[Any, Any]:
+        """Return ground coordinates of cell centres."""
+        t = self.transform
+        col, row = np.add(col, 0.5), np.add(row, 0.5)
+        return t.c + col * t.a + row * t.b, t.f + col * t.d + row * t.e
+
+    def rowcol(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return fractional cells; integers are cell centres."""
+        t = ~self.transform
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        return t.f + x * t.d + y * t.e - 0.5, t.c + x * t.a + y * t.b - 0.5
+
+    def window(self, row0: int, col0: int, height: int, width: int) -> Grid:
+        """Return the part of the lattice that starts at a cell; it may stick out."""
+        return Grid(self.crs, self.transform * Affine.translation(col0, row0), height, width)
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Numbers on a grid: (row, col) or (band, row, col). Absent is NaN in floats, 0 in masks."""
+
+    values: NDArray[Any]
+    grid: Grid
+
+
+class RasterSource(Protocol):
+    """An opened raster file. Nothing is read until it is asked for."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Its lattice, or None for an image in sensor geometry."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the stored number type."""
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Lower-case common names where known (red, green, blue, nir, pan), else b1, b2, …"""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Metadata of the file, as text."""
+
+    @property
+    def rpc_tags(self) -> Mapping[str, str] | None:
+        """RPC metadata of a GeoTIFF in GDAL's names, or None."""
+
+    def read(
+        self,
+        row0: int = 0,
+        col0: int = 0,
+        height: int | None = None,
+        width: int | None = None,
+        bands: Sequence[int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return a window (bands, rows, columns); NaN where there is no data or no file."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One acquisition in sensor geometry with everything known about it."""
+
+    id: str
+    raster: RasterSource
+    rpc_documents: Sequence[tuple[str, str]] = ()
+    """Sensor models found beside the image: (file name, text)."""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """STAC properties: datetime, gsd, view:off_nadir, …; empty for a bare GeoTIFF."""
