@@ -12,7 +12,7 @@ def bilinear(
     """Return *values* at fractional cells (integers are cell centres).
 
     A place is known where its nearest cell is known; of the four cells around it the unknown ones
-    have no weight, so a void neither spreads nor shrinks. Half a cell beyond the rim is still known.
+    have no weight, so a void neither spreads nor shrinks. Half a cell beyond the rim is known too.
     """
     rows, cols = values.shape
     row, col = np.asarray(row, np.float64), np.asarray(col, np.float64)
