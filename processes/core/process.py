@@ -212,9 +212,10 @@ def _described(model: type[BaseModel], *, occurs: bool) -> dict[str, Any]:
     for name, field in schema.get("properties", {}).items():
         own = _inlined(field, definitions)
         entry: dict[str, Any] = {
-            "title": own.pop("title", name),
+            "title": field.get("title", name.replace("_", " ").capitalize()),
             "description": own.pop("description", ""),
         }
+        own.pop("title", None)
         if occurs:
             entry["minOccurs"] = int(name in required)
             entry["maxOccurs"] = 1

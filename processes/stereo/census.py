@@ -1,0 +1,133 @@
+"""Matching cost: Hamming distance of census codes, one slice of disparities a pixel.
+
+A code has one bit a neighbour, set where the neighbour is darker than the centre, so a gain or an
+offset between the two images changes nothing. Zabih & Woodfill, 1994. The slices may start at a
+different disparity at each pixel and lie one after another in one flat array (``Slices``), so work
+and memory follow the range that is really searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+LANES = 16
+"""Slices are a multiple of this many disparities long: one vector register of uint16."""
+
+NO_DATA_COST = np.uint8(24)
+"""Cost of comparing with a pixel that is not there: what unrelated codes cost, so neutral."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Which disparities are looked at: ``first[r, c] + k``, k < ``count[r, c]``, stored at ``start``.
+
+    Disparities here are in steps of 1/``per_px`` pixel. ``count`` is a multiple of LANES.
+    """
+
+    first: NDArray[np.int32]
+    count: NDArray[np.int32]
+    start: NDArray[np.int64]
+    per_px: int
+
+    @property
+    def size(self) -> int:
+        """Length of a flat array that holds all slices."""
+        return int(self.start[-1, -1] + self.count[-1, -1])
+
+    @classmethod
+    def between(
+        cls, lo: NDArray[np.float32], hi: NDArray[np.float32], *, per_px: int = 1
+    ) -> Slices:
+        """Return slices that cover [lo, hi] (pixels), widened to whole lanes around the middle."""
+        low = np.floor(lo * per_px).astype(np.int32)
+        need = np.ceil(hi * per_px).astype(np.int32) - low + 1
+        count = (np.maximum(need, 1) + LANES - 1) // LANES * LANES
+        first = low - (count - need) // 2
+        ends = np.cumsum(count, dtype=np.int64).reshape(count.shape)
+        return cls(np.ascontiguousarray(first), np.ascontiguousarray(count), ends - count, per_px)
+
+
+@intrinsic
+def popcount(typingctx, word):  # type: ignore[no-untyped-def]
+    """Return the number of set bits of a uint64, as the one machine instruction it is."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@njit(cache=True, nogil=True)
+def census(image, offsets):  # type: ignore[no-untyped-def]
+    """Return uint64 codes (row, col) of a float32 image and whether all its neighbours exist.
+
+    *offsets* is (n ≤ 63, 2): row and column of each neighbour. A neighbour that is missing (NaN or
+    beyond the border) leaves its bit 0; a pixel that is itself NaN is not valid.
+    """
+    rows, cols = image.shape
+    codes = np.zeros((rows, cols), np.uint64)
+    valid = np.zeros((rows, cols), np.uint8)
+    for r in range(rows):
+        for c in range(cols):
+            valid[r, c] = np.uint8(image[r, c] == image[r, c])
+        for k in range(offsets.shape[0]):
+            rr = r + offsets[k, 0]
+            if rr < 0 or rr >= rows:
+                continue
+            dc = offsets[k, 1]
+            first = max(0, -dc)
+            last = min(cols, cols - dc)
+            here = image[r, first:last]
+            there = image[rr, first + dc : last + dc]
+            code = codes[r, first:last]
+            bit = np.uint64(k)
+            for c in range(last - first):
+                code[c] |= np.uint64(there[c] < here[c]) << bit
+    return codes, valid
+
+
+def window(rows: int, cols: int, *, stride: int = 1, spread: int = 1) -> NDArray[np.int64]:
+    """Return the offsets of a *rows* by *cols* neighbourhood without its centre.
+
+    *stride* > 1 keeps a checkerboard of them; *spread* widens columns (a resampled image).
+    """
+    grid = [
+        (r, c * spread)
+        for r in range(-(rows // 2), rows // 2 + 1)
+        for c in range(-(cols // 2), cols // 2 + 1)
+        if (r or c) and (r + c) % stride == 0
+    ]
+    return np.array(grid, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def hamming(  # type: ignore[no-untyped-def]
+    left, left_ok, right, right_ok, pad, first, count, start, per_px, weight, cost
+):
+    """Fill *cost* (flat uint8): *weight* times the Hamming distance along each slice.
+
+    ``right`` holds *pad* extra columns on both sides and *per_px* columns a pixel.
+    """
+    rows, cols = first.shape
+    for r in range(rows):
+        for c in range(cols):
+            n = count[r, c]
+            s = start[r, c]
+            out = cost[s : s + n]
+            if left_ok[r, c] == 0:
+                for k in range(n):
+                    out[k] = NO_DATA_COST
+                continue
+            at = c * per_px + first[r, c] + pad
+            there = right[r, at : at + n]
+            ok = right_ok[r, at : at + n]
+            here = left[r, c]
+            for k in range(n):
+                bits = np.uint8(popcount(here ^ there[k]))
+                out[k] = np.uint8(bits * weight) if ok[k] != 0 else NO_DATA_COST
