@@ -1,0 +1,1 @@
+"""Building outlines: a mask of buildings, and the polygons behind it."""
