@@ -1,0 +1,1 @@
+"""Roofs and solids: heights under an outline, blocks, simple roofs, and whether they are valid."""

@@ -1,0 +1,185 @@
+"""Building models to triangles: every face flat, every corner with its own normal and colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.core.building import BuildingModel
+
+KINDS = ("GroundSurface", "WallSurface", "RoofSurface")
+FLAT_QUAD = ((0, 1, 2), (0, 2, 3))
+TRIANGLE = ((0, 1, 2),)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of many models in flat tables.
+
+    `vertices` (n, 3) are those of all models, in their CRS. `corners` names the vertex at each
+    corner of each face, ring after ring. The rest counts: rings in a face, corners in a ring,
+    and corners and faces in a model.
+    """
+
+    vertices: NDArray[np.float64]
+    corners: NDArray[np.int64]
+    ring_sizes: NDArray[np.int64]
+    face_rings: NDArray[np.int64]
+    face_kind: NDArray[np.uint8]
+    model_faces: NDArray[np.int64]
+    model_vertices: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """Triangles of many models: three corner numbers each, sorted by model."""
+
+    corners: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    """Where the triangles of each model start; one more at the end."""
+
+
+def faces(models: Sequence[BuildingModel]) -> Faces:
+    """Return the faces of *models*, in order."""
+    tables, corners = [], []
+    ring_sizes: list[int] = []
+    face_rings: list[int] = []
+    kinds: list[int] = []
+    model_faces: list[int] = []
+    model_vertices: list[int] = []
+    kind_number = {kind: number for number, kind in enumerate(KINDS)}
+    first = 0
+    for model in models:
+        before_faces, before = len(kinds), first
+        for solid in model.solids:
+            for face in solid.faces:
+                kinds.append(kind_number[face.kind])
+                face_rings.append(len(face.rings))
+                ring_sizes.extend(map(len, face.rings))
+            rings = chain.from_iterable(face.rings for face in solid.faces)
+            corners.append(np.fromiter(chain.from_iterable(rings), np.int64) + first)
+            tables.append(solid.vertices)
+            first += len(solid.vertices)
+        model_faces.append(len(kinds) - before_faces)
+        model_vertices.append(first - before)
+    return Faces(
+        vertices=np.concatenate([np.empty((0, 3)), *tables]),
+        corners=np.concatenate([np.empty(0, np.int64), *corners]),
+        ring_sizes=np.array(ring_sizes, np.int64),
+        face_rings=np.array(face_rings, np.int64),
+        face_kind=np.array(kinds, np.uint8),
+        model_faces=np.array(model_faces, np.int64),
+        model_vertices=np.array(model_vertices, np.int64),
+    )
+
+
+def starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each run starts when runs of *sizes* follow each other; one more at the end."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def face_sizes(table: Faces) -> NDArray[np.int64]:
+    """Return the number of corners of each face, holes included."""
+    return np.diff(starts(table.ring_sizes)[starts(table.face_rings)])
+
+
+def normals(table: Faces, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit normal of each face (Newell), from the *positions* of all vertices."""
+    here = positions[table.corners]
+    ring_start = starts(table.ring_sizes)
+    following = np.arange(1, len(here) + 1)
+    following[ring_start[1:] - 1] = ring_start[:-1]
+    # relative to the face's first corner: products of ECEF-sized numbers would lose the digits
+    sizes = face_sizes(table)
+    anchor = np.repeat(here[starts(sizes)[:-1]], sizes, axis=0)
+    twice_area = np.cross(here - anchor, here[following] - anchor)
+    total = np.add.reduceat(twice_area, starts(sizes)[:-1], axis=0) if len(sizes) else here
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30))
+
+
+def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
+    """Return triangles that cover every face, wound as the face is."""
+    face_normal = normals(table, positions)
+    sizes, first = face_sizes(table), starts(face_sizes(table))
+    simple = (table.face_rings == 1) & (sizes == 3)
+    quads = np.flatnonzero((table.face_rings == 1) & (sizes == 4))
+    quads = quads[_convex(positions[table.corners[first[quads, None] + np.arange(4)]])]
+    found = [
+        _fan(np.flatnonzero(simple), first, TRIANGLE),
+        _fan(quads, first, FLAT_QUAD),
+    ]
+    done = simple.copy()
+    done[quads] = True
+    ring_end = starts(table.ring_sizes)
+    face_ring = starts(table.face_rings)
+    for face in np.flatnonzero(~done):
+        corners = slice(first[face], first[face + 1])
+        flat = _projected(positions[table.corners[corners]], face_normal[face])
+        ends = ring_end[face_ring[face] + 1 : face_ring[face + 1] + 1] - first[face]
+        pieces = _cover(flat, ends) + first[face]
+        found.append((np.full(len(pieces), face), pieces))
+    owner = np.concatenate([face for face, _ in found])
+    corners3 = np.concatenate([triangle for _, triangle in found])
+    order = np.argsort(owner, kind="stable")
+    faces_before = np.repeat(np.arange(len(table.model_faces)), table.model_faces)
+    per_model = np.bincount(faces_before[owner], minlength=len(table.model_faces))
+    return Triangles(corners3[order], starts(per_model))
+
+
+def _fan(
+    which: NDArray[Any], first: NDArray[np.int64], pattern: tuple[tuple[int, ...], ...]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    triangles = first[which, None, None] + np.array(pattern)
+    return np.repeat(which, len(pattern)), triangles.reshape(-1, 3)
+
+
+def _convex(quads: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which (n, 4, 3) can be cut along corners 0 and 2."""
+    a, b, c, d = np.moveaxis(quads, 1, 0)
+    one, other = np.cross(b - a, c - a), np.cross(c - a, d - a)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return np.asarray((one * other).sum(axis=1) > 0.5 * lengths)
+
+
+def _projected(corners: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, 2) coordinates in the plane of the face, anticlockwise about its normal."""
+    helper = np.eye(3)[np.argmin(np.abs(normal))]
+    across = np.cross(helper, normal)
+    across /= np.linalg.norm(across)
+    axes = np.column_stack([across, np.cross(normal, across)])
+    return np.ascontiguousarray((corners - corners[0]) @ axes)
+
+
+def _cover(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return triangles (n, 3) of rows of *flat*, anticlockwise.
+
+    Ear clipping may leave out a corner that lies on a straight side; then neighbours would not
+    meet there, so such faces take the constrained Delaunay triangulation, which keeps them all.
+    """
+    import mapbox_earcut
+
+    found = mapbox_earcut.triangulate_float64(flat, ends.astype(np.uint32))
+    triangles: NDArray[np.int64] = found.astype(np.int64).reshape(-1, 3)
+    if len(triangles) != len(flat) + 2 * (len(ends) - 1) - 2:
+        triangles = _delaunay(flat, ends)
+    a, b, c = np.moveaxis(flat[triangles], 1, 0)
+    ab, ac = b - a, c - a
+    clockwise = ab[:, 0] * ac[:, 1] < ab[:, 1] * ac[:, 0]
+    triangles[clockwise] = triangles[clockwise][:, ::-1]
+    return triangles
+
+
+def _delaunay(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    import shapely
+
+    rings = np.split(flat, ends[:-1])
+    polygon = shapely.Polygon(rings[0], rings[1:])
+    pieces = shapely.get_parts(shapely.constrained_delaunay_triangles(polygon))
+    row = {(x, y): number for number, (x, y) in enumerate(flat.tolist())}
+    corners = shapely.get_coordinates(pieces).reshape(-1, 4, 2)[:, :3]
+    return np.array([[row[x, y] for x, y in triangle] for triangle in corners.tolist()], np.int64)
