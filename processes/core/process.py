@@ -91,8 +91,11 @@ class Workspace(Protocol):
     def progress(self, fraction: float, message: str) -> None:
         """Say how far this process is, 0…1. Raises Cancelled when the job was dismissed."""
 
-    def step(self, process: Process[In, Out], inputs: In) -> Out:
-        """Run another process inside this job, or find its earlier result."""
+    def step(self, process: Process[In, Out], inputs: In, *, until: float | None = None) -> Out:
+        """Run another process inside this job, or find its earlier result.
+
+        Its own 0…1 moves this process from where it stands to *until*.
+        """
 
     def open_raster(self, asset: Asset) -> RasterSource:
         """Open a raster. Raises AssetMissing, AssetForbidden or AssetUnreadable."""

@@ -28,9 +28,10 @@ class Grid:
     def covering(cls, bounds: tuple[float, float, float, float], cell_m: float, crs: str) -> Grid:
         """Return the grid of *cell_m* whose edges are multiples of it and that holds *bounds*."""
         xmin, ymin, xmax, ymax = bounds
-        left, top = np.floor(xmin / cell_m) * cell_m, np.ceil(ymax / cell_m) * cell_m
-        width = int(np.ceil((xmax - left) / cell_m - 1e-9))
-        height = int(np.ceil((top - ymin) / cell_m - 1e-9))
+        # 5e-7: bounds that miss the lattice by rounding alone get no extra cell
+        left, top = np.floor(xmin / cell_m + 5e-7) * cell_m, np.ceil(ymax / cell_m - 5e-7) * cell_m
+        width = int(np.ceil((xmax - left) / cell_m - 5e-7))
+        height = int(np.ceil((top - ymin) / cell_m - 5e-7))
         transform = Affine(cell_m, 0.0, float(left), 0.0, -cell_m, float(top))
         return cls(crs, transform, max(height, 1), max(width, 1))
 
@@ -46,8 +47,8 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Outer edges: xmin, ymin, xmax, ymax."""
-        xmin, ymax = self.transform * (0, 0)
-        xmax, ymin = self.transform * (self.width, self.height)
+        xmin, ymax = self.transform @ (0, 0)
+        xmax, ymin = self.transform @ (self.width, self.height)
         return float(xmin), float(ymin), float(xmax), float(ymax)
 
     def xy(self, row: Any, col: Any) -> tuple[Any, Any]:
@@ -64,7 +65,7 @@ class Grid:
 
     def window(self, row0: int, col0: int, height: int, width: int) -> Grid:
         """Return the part of the lattice that starts at a cell; it may stick out."""
-        return Grid(self.crs, self.transform * Affine.translation(col0, row0), height, width)
+        return Grid(self.crs, self.transform @ Affine.translation(col0, row0), height, width)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,204 @@
+"""`orograph`: the whole stack, one process without a stack, a request to a server, the API text.
+
+Exit codes: 0 done, 1 failed, 2 bad input. Progress goes to stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from processes.core.errors import InvalidInput, OrographError
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except OrographError as error:
+        print(f"orograph: {type(error).__name__}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("orograph: stopped", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        if os.environ.get("OROGRAPH_DEBUG"):
+            raise
+        print(
+            f"orograph: failed: {type(error).__name__}: {error} (OROGRAPH_DEBUG=1 shows where)",
+            file=sys.stderr,
+        )
+        return FAILED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one process here, with no service, and write its products and results.json."""
+    from processes import PROCESSES
+    from workers.reader import Reader
+    from workers.workspace import LocalWorkspace, results
+
+    process = PROCESSES.get(options.process)
+    if process is None:
+        raise InvalidInput(f"no process {options.process}: there are {', '.join(PROCESSES)}")
+    request = read_request(options.request)
+    inputs = process.parse(request["inputs"])
+    out: Path = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".orograph-", dir=out))
+    try:
+        with ProgressBar() as bar:
+            work = LocalWorkspace(
+                scratch / "products",
+                Reader(
+                    cache=scratch / "fetched",
+                    files=True,
+                    allowed_hosts=tuple(filter(None, (options.allow_hosts or "").split(","))),
+                ),
+                base=str(options.request.resolve()),
+                on_progress=bar.show,
+            )
+            outputs = process.run(inputs, work)
+        values = _chosen(results(outputs, work.folder), request.get("outputs"))
+        _moved(work.folder, out)
+        (out / "results.json").write_text(json.dumps(values, indent=2) + "\n")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(json.dumps(values, indent=2))
+    return DONE
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Return an OGC execute request. Raises InvalidInput."""
+    try:
+        request = json.loads(path.read_text("utf-8"))
+    except OSError:
+        raise InvalidInput(f"{path} cannot be read: give an OGC execute request") from None
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{path} is not valid JSON") from None
+    if not isinstance(request, dict) or not isinstance(request.get("inputs", {}), dict):
+        raise InvalidInput(f'{path} is not an execute request: expected {{"inputs": {{…}}}}')
+    return {"inputs": {}} | request
+
+
+class ProgressBar:
+    """A bar on a terminal, a line at every new message elsewhere."""
+
+    def __enter__(self) -> ProgressBar:
+        from tqdm import tqdm
+
+        self._said = ""
+        self._bar = tqdm(
+            total=100,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            bar_format="{percentage:3.0f}% |{bar:30}| {elapsed} {desc}",
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, fraction: float, message: str) -> None:
+        """Move to *fraction* (0…1) and show *message*."""
+        self._bar.n = round(100 * fraction)
+        self._bar.set_description_str(message)
+        if self._bar.disable and message != self._said:
+            print(f"{100 * fraction:3.0f}% {message}", file=sys.stderr)
+        self._said = message
+
+
+def _chosen(values: dict[str, Any], wanted: Any) -> dict[str, Any]:
+    if not wanted:
+        return values
+    unknown = [name for name in wanted if name not in values]
+    if unknown:
+        raise InvalidInput(f"no output {unknown[0]}: there are {', '.join(values)}")
+    return {name: values[name] for name in wanted}
+
+
+def _moved(source: Path, target: Path) -> None:
+    """Move every product into *target*, replacing those of an earlier run."""
+    for path in sorted(source.iterdir()):
+        old = target / path.name
+        if old.is_dir():
+            shutil.rmtree(old)
+        path.replace(old)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from server.submit import submit
+
+    return submit(options.process, options.request, options.server, api_key=options.api_key)
+
+
+def _up(_: argparse.Namespace) -> int:
+    from server.local import up
+    from server.settings import Settings
+
+    return up(Settings())
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from server.demo import demo
+    from server.settings import Settings
+
+    return demo(Settings())
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    from server.local import migrate
+    from server.settings import Settings
+
+    url = Settings().database_url
+    if url is None:
+        raise InvalidInput("set OROGRAPH_DATABASE_URL to the database to prepare")
+    migrate(url)
+    return DONE
+
+
+def _openapi(_: argparse.Namespace) -> int:
+    from server.openapi import write_openapi
+
+    print(write_openapi(Path("openapi/openapi.json")))
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="orograph", description="Satellite imagery to 3D maps.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    here = commands.add_parser("run", help="one process on this machine, no service needed")
+    here.add_argument("process", metavar="PROCESS")
+    here.add_argument("request", metavar="REQUEST.json", type=Path)
+    here.add_argument("--out", required=True, type=Path, help="folder for the products")
+    here.add_argument("--allow-hosts", default=os.environ.get("OROGRAPH_ALLOWED_HOSTS"))
+    here.set_defaults(command=run)
+
+    there = commands.add_parser("submit", help="one process through a running server")
+    there.add_argument("process", metavar="PROCESS")
+    there.add_argument("request", metavar="REQUEST.json", type=Path)
+    there.add_argument("--server", default=os.environ.get("OROGRAPH_SERVER"))
+    there.add_argument("--api-key", default=os.environ.get("OROGRAPH_API_KEY"))
+    there.set_defaults(command=_submit)
+
+    for name, command, text in (
+        ("up", _up, "the whole stack on this machine, until Ctrl-C"),
+        ("demo", _demo, "the stack, one job on the bundled scene, and its map"),
+        ("migrate", _migrate, "prepare the database of OROGRAPH_DATABASE_URL"),
+        ("openapi", _openapi, "write openapi/openapi.json"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(command=command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

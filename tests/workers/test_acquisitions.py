@@ -1,0 +1,135 @@
+"""Items, collections and bare GeoTIFFs all lead to images with their sensor models."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
+from processes.core.process import Asset, StacObject
+from workers.acquisitions import acquisitions
+from workers.cog import RasterFile
+from workers.reader import Reader
+
+
+@pytest.fixture
+def reader(tmp_path):
+    return Reader(cache=tmp_path / "cache", files=True)
+
+
+def tiff(path, bands=1, **profile):
+    values = np.arange(bands * 64, dtype=np.uint16).reshape(bands, 8, 8)
+    profile = {"crs": "EPSG:32631", "transform": Affine(1, 0, 9, 0, -1, 9)} | profile
+    with rasterio.open(
+        path, "w", driver="GTiff", height=8, width=8, count=bands, dtype="uint16", **profile
+    ) as file:
+        file.write(values)
+    return path
+
+
+def item(**assets):
+    return {"type": "Feature", "id": "left", "properties": {"gsd": 0.5}, "assets": assets}
+
+
+def test_an_item_collection_gives_one_acquisition_an_item(village, reader):
+    found = acquisitions(Asset(href=str(village / "stereo.json")), reader, None)
+    assert [a.image.name for a in found] == ["left.tif", "right.tif"]
+    image = found[0].opened()
+    assert image.raster.band_names == ("red", "green", "blue", "nir")
+    assert image.rpc_documents[0][0] == "left_RPC.TXT"
+    assert image.properties["gsd"] == 0.5
+
+
+def test_a_bare_geotiff_brings_the_model_beside_it(village, reader):
+    (found,) = acquisitions(Asset(href=str(village / "left.tif")), reader, None)
+    assert [path.name for path in found.rpc_files] == ["left_RPC.TXT"]
+
+
+def test_the_panchromatic_asset_comes_first(tmp_path, reader):
+    tiff(tmp_path / "ms.tif", 4)
+    tiff(tmp_path / "pan.tif")
+    stac = item(
+        ms={"href": "ms.tif", "roles": ["data"], "bands": [{"name": n} for n in "rgbn"]},
+        pan={"href": "pan.tif", "roles": ["data"], "bands": [{"eo:common_name": "pan"}]},
+    )
+    (tmp_path / "item.json").write_text(json.dumps(stac))
+    (found,) = acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+    assert found.image.name == "pan.tif"
+
+
+def test_an_item_without_image_is_named(reader):
+    with pytest.raises(EmptyItem, match="left"):
+        acquisitions(StacObject.model_validate(item()), reader, None)
+
+
+def test_an_item_whose_image_is_gone_is_named(tmp_path, reader):
+    stac = item(image={"href": "gone.tif", "roles": ["data"]})
+    (tmp_path / "item.json").write_text(json.dumps(stac))
+    with pytest.raises(AssetMissing, match=r"gone\.tif"):
+        acquisitions(Asset(href="item.json"), reader, str(tmp_path / "request.json"))
+
+
+@pytest.mark.parametrize("text", ["{", '{"type": "Catalog"}', "{" * 100_000])
+def test_a_document_that_is_no_item_is_refused(tmp_path, reader, text):
+    (tmp_path / "item.json").write_text(text)
+    with pytest.raises(AssetUnreadable):
+        acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+
+
+def test_nodata_of_the_item_counts_where_the_file_is_silent(tmp_path, reader):
+    tiff(tmp_path / "a.tif")
+    stac = item(image={"href": "a.tif", "roles": ["data"], "bands": [{"name": "b", "nodata": 0}]})
+    (tmp_path / "item.json").write_text(json.dumps(stac))
+    (found,) = acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+    values = found.opened().raster.read()
+    assert np.isnan(values[0, 0, 0])
+    assert values[0, 0, 1] == 1
+
+
+def test_a_window_may_stick_out(tmp_path):
+    source = RasterFile(tiff(tmp_path / "a.tif"), "a.tif")
+    window = source.read(-2, 6, 4, 4)
+    assert window.shape == (1, 4, 4)
+    assert np.isnan(window[0, :2]).all()
+    np.testing.assert_array_equal(window[0, 2, :2], [6, 7])
+    assert np.isnan(window[0, 2, 2:]).all()
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    path = tiff(tmp_path / "a.tif")
+    path.write_bytes(path.read_bytes()[:-80])
+    with pytest.raises(AssetUnreadable, match=r"a\.tif"):
+        RasterFile(path, "a.tif").read()
+
+
+def test_an_enormous_header_is_refused_before_a_pixel_is_read(tmp_path):
+    path = tmp_path / "huge.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=900_000, width=900_000, count=1, dtype="uint8",
+        crs="EPSG:32631", transform=Affine(1, 0, 9, 0, -1, 9), sparse_ok=True, bigtiff="yes",
+        tiled=True, blockxsize=32768, blockysize=32768,
+    ):  # fmt: skip
+        pass
+    with pytest.raises(AssetUnreadable, match="900000"):
+        RasterFile(path, "huge.tif")
+
+
+def test_text_that_calls_itself_tiff_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_text("not a tiff")
+    with pytest.raises(AssetUnreadable):
+        RasterFile(tmp_path / "a.tif", "a.tif")
+
+
+def test_a_vrt_cannot_point_elsewhere(tmp_path):
+    inner = tiff(tmp_path / "secret.tif")
+    (tmp_path / "a.tif").write_text(
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="UInt16" band="1">'
+        f"<SimpleSource><SourceFilename>{inner}</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(AssetUnreadable):
+        RasterFile(tmp_path / "a.tif", "a.tif")

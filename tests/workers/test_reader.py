@@ -1,0 +1,124 @@
+"""References are hostile until shown otherwise."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from processes.core.errors import AssetForbidden, AssetMissing, AssetUnreadable
+from workers.reader import Reader
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server that redirects, streams without end, or answers."""
+
+    def do_GET(self):
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data")
+            self.end_headers()
+        elif self.path == "/loop":
+            self.send_response(302)
+            self.send_header("Location", "/loop")
+            self.end_headers()
+        elif self.path == "/file.tif":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"x" * 5000)
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.02))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def server_reader(tmp_path):
+    return Reader(cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://127.0.0.1/a.tif",
+        "http://[::1]/a.tif",
+        "http://[::ffff:127.0.0.1]/a.tif",
+        "http://10.0.0.8/a.tif",
+        "http://169.254.169.254/latest/meta-data",
+        "http://localhost:5432/",
+        "http://0.0.0.0/",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "/vsicurl/http://example.com/a.tif",
+        "ftp://example.com/a.tif",
+        "s3://bucket/a.tif",
+        "image.tif",
+        "a\x00b",
+    ],
+)
+def test_a_server_goes_nowhere_private(server_reader, href):
+    with pytest.raises(AssetForbidden):
+        server_reader.local(href)
+
+
+def test_an_allowed_host_is_fetched_once(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",))
+    path, address = reader.local(f"{site}/file.tif")
+    assert path.read_bytes() == b"x" * 5000
+    assert reader.local("file.tif", address)[0] == path
+
+
+def test_a_redirect_is_checked_anew(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",))
+    with pytest.raises(AssetForbidden):
+        reader.local(f"{site}/away")
+    with pytest.raises(AssetMissing, match="redirects more"):
+        reader.local(f"{site}/loop")
+
+
+def test_a_file_that_is_too_large_stops_and_leaves_nothing(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",), max_bytes=1000)
+    with pytest.raises(AssetUnreadable, match="1000 bytes"):
+        reader.local(f"{site}/file.tif")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_missing_page_says_so(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",))
+    with pytest.raises(AssetMissing, match="404"):
+        reader.local(f"{site}/none.tif")
+
+
+def test_own_addresses_are_folders_that_cannot_be_left(tmp_path):
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    (uploads / "a.tif").write_text("mine")
+    (tmp_path / "secret").write_text("secret")
+    reader = Reader(cache=tmp_path / "c", own={"http://maps.example/orograph/uploads": uploads})
+    assert reader.local("http://maps.example/orograph/uploads/a.tif")[0].read_text() == "mine"
+    for way in ("../secret", "%2e%2e/secret", "a/../../secret"):
+        with pytest.raises(AssetForbidden):
+            reader.local(f"http://maps.example/orograph/uploads/{way}")
+
+
+def test_a_relative_reference_is_read_beside_its_document(tmp_path):
+    (tmp_path / "left.tif").write_text("image")
+    reader = Reader(cache=tmp_path / "c", files=True)
+    path, _ = reader.local("left.tif", str(tmp_path / "request.json"))
+    assert path == tmp_path / "left.tif"
+    with pytest.raises(AssetMissing):
+        reader.local("right.tif", str(tmp_path / "request.json"))

@@ -1,0 +1,191 @@
+"""From a reference to acquisitions: STAC Items, ItemCollections, or GeoTIFFs with a sensor model.
+
+Items are read leniently, since catalogues differ: the image is the asset with role `data` (a
+panchromatic one first), the sensor model is any asset or neighbour whose name says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
+from processes.core.process import ImageRef, StacObject
+from processes.core.raster import Image
+from workers.cog import RasterFile
+from workers.reader import Reader
+
+MAX_DOCUMENT_BYTES = 16 * 2**20
+RASTER_ENDINGS = (".tif", ".tiff", ".jp2")
+RPC_ENDINGS = ("_rpc.txt", ".rpb", ".geom")
+SIDECARS = ("_RPC.TXT", "_rpc.txt", "_RPC.txt", ".RPB", ".rpb", ".geom", "_rpc.xml")
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One image found behind a reference: local files and what its Item says of it."""
+
+    id: str
+    image: Path
+    rpc_files: Sequence[Path]
+    properties: Mapping[str, Any]
+    band_names: Sequence[str] | None = None
+    nodata: float | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.image, *self.rpc_files]
+
+    def opened(self) -> Image:
+        """Open the image. Raises AssetUnreadable."""
+        raster = RasterFile(
+            self.image, self.image.name, band_names=self.band_names, nodata=self.nodata
+        )
+        documents = tuple((path.name, _text(path)) for path in self.rpc_files)
+        return Image(self.id, raster, documents, self.properties)
+
+
+def acquisitions(ref: ImageRef, reader: Reader, base: str | None) -> list[Acquisition]:
+    """Return every image behind *ref*; relative references resolve against *base*.
+
+    Raises AssetMissing, AssetForbidden, AssetUnreadable or EmptyItem.
+    """
+    if isinstance(ref, StacObject):
+        return list(_from_stac(ref.model_dump(), reader, base))
+    path, address = reader.local(ref.href, base)
+    if "json" in (ref.type or "") or _is_json(path):
+        return list(_from_stac(_document(path, ref.href), reader, address))
+    return [_from_raster(path, address, reader)]
+
+
+def is_stac(path: Path) -> bool:
+    """Say whether a file is a STAC Item or ItemCollection."""
+    if not _is_json(path):
+        return False
+    try:
+        document = _document(path, path.name)
+    except AssetUnreadable:
+        return False
+    return "features" in document or "assets" in document
+
+
+def _is_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).lstrip()[:1] == b"{"
+
+
+def _document(path: Path, shown: str) -> dict[str, Any]:
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise AssetUnreadable(f"{shown} is too large for a STAC document (16 MiB)")
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise AssetUnreadable(f"{shown} is not valid JSON") from None
+    if not isinstance(value, dict) or value.get("type") not in ("Feature", "FeatureCollection"):
+        raise AssetUnreadable(f"{shown} is neither a STAC Item nor an ItemCollection")
+    return value
+
+
+def _from_stac(
+    document: Mapping[str, Any], reader: Reader, base: str | None
+) -> Iterator[Acquisition]:
+    if document["type"] == "FeatureCollection":
+        for item in document.get("features") or ():
+            if isinstance(item, Mapping):
+                yield _from_item(item, reader, base)
+        return
+    yield _from_item(document, reader, base)
+
+
+def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acquisition:
+    name = str(item.get("id") or "item")
+    assets = item.get("assets")
+    assets = {k: a for k, a in (assets or {}).items() if isinstance(a, Mapping) and a.get("href")}
+    data = [asset for asset in assets.values() if _is_image(asset)]
+    if not data:
+        raise EmptyItem(f'STAC Item {name} has no image: give one asset the role "data"')
+    image = min(data, key=lambda asset: not _is_panchromatic(asset))
+    path, address = reader.local(str(image["href"]), base)
+    named = [
+        reader.local(str(asset["href"]), base)[0]
+        for asset in assets.values()
+        if _is_rpc(asset) and asset is not image
+    ]
+    bands = [band for band in image.get("bands") or () if isinstance(band, Mapping)]
+    properties = item.get("properties")
+    return Acquisition(
+        id=name,
+        image=path,
+        rpc_files=named or _sidecars(path, address, reader),
+        properties=properties if isinstance(properties, Mapping) else {},
+        band_names=_band_names(bands),
+        nodata=_nodata([image, *bands]),
+    )
+
+
+def _from_raster(path: Path, address: str, reader: Reader) -> Acquisition:
+    stem = PurePosixPath(urlsplit(address).path).stem if "://" in address else path.stem
+    return Acquisition(
+        id=stem, image=path, rpc_files=_sidecars(path, address, reader), properties={}
+    )
+
+
+def _sidecars(path: Path, address: str, reader: Reader) -> list[Path]:
+    """Return sensor models that lie beside the image under its name, or DIMAP's RPC_NAME.XML."""
+    stem = path.stem
+    names = [stem + ending for ending in SIDECARS]
+    if stem.startswith("IMG_"):
+        # DIMAP: IMG_PHR1B_P_…_R1C1.TIF has its model in RPC_PHR1B_P_….XML
+        names.append("RPC_" + stem[4:].rsplit("_R", 1)[0] + ".XML")
+    names.append(f"RPC_{stem}.XML")
+    found = []
+    for name in names:
+        sibling = reader.sibling(name, address)
+        if sibling is not None and sibling[0] not in found:
+            found.append(sibling[0])
+    return found
+
+
+def _is_image(asset: Mapping[str, Any]) -> bool:
+    roles = asset.get("roles") or ()
+    ending = str(asset["href"]).lower().split("?")[0]
+    raster = "tiff" in str(asset.get("type", "")) or "jp2" in str(asset.get("type", ""))
+    return "data" in roles and (raster or ending.endswith(RASTER_ENDINGS) or not _is_rpc(asset))
+
+
+def _is_panchromatic(asset: Mapping[str, Any]) -> bool:
+    bands = [b for b in asset.get("bands") or asset.get("eo:bands") or () if isinstance(b, Mapping)]
+    names = {str(b.get("eo:common_name") or b.get("common_name") or b.get("name")) for b in bands}
+    return len(bands) == 1 and bool(names & {"pan", "panchromatic", "PAN", "P"})
+
+
+def _is_rpc(asset: Mapping[str, Any]) -> bool:
+    name = PurePosixPath(urlsplit(str(asset["href"])).path).name.lower()
+    dimap = name.startswith("rpc_") and name.endswith(".xml")
+    return name.endswith(RPC_ENDINGS) or dimap or "rpc" in (asset.get("roles") or ())
+
+
+def _band_names(bands: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    names = [band.get("eo:common_name") or band.get("name") for band in bands]
+    return [str(name).lower() for name in names] if names and all(names) else None
+
+
+def _nodata(holders: Sequence[Mapping[str, Any]]) -> float | None:
+    for holder in holders:
+        value = holder.get("nodata")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    return None
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise AssetUnreadable(f"{path.name} is too large for a sensor model")
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        raise AssetMissing(f"{path.name} cannot be read") from None

@@ -1,0 +1,233 @@
+"""Raster files at the edge: opening what others wrote, writing cloud-optimised GeoTIFFs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from processes.core.errors import AssetUnreadable
+from processes.core.process import Layer
+from processes.core.raster import Grid
+
+# A VRT or WMS description may point anywhere, so only formats that hold their own pixels are read.
+DRIVERS = ("GTiff", "JP2OpenJPEG", "SRTMHGT", "PNG", "JPEG")
+MAX_SIDE = 1_000_000
+MAX_PIXELS_PER_BYTE = 4000
+TILE_PX = 512
+
+
+class RasterFile:
+    """A `RasterSource` over a local file. Threads may share it."""
+
+    def __init__(
+        self,
+        path: Path,
+        shown: str,
+        *,
+        band_names: Sequence[str] | None = None,
+        nodata: float | None = None,
+    ) -> None:
+        """Open *path*; *shown* is its name in messages. Raises AssetUnreadable."""
+        self._shown = shown
+        self._lock = threading.Lock()
+        with _quiet():
+            try:
+                self._file = DatasetReader(str(path), driver=list(DRIVERS), sharing=False)
+            except RasterioIOError:
+                raise AssetUnreadable(
+                    f"{shown} is not a readable raster (GeoTIFF or JPEG 2000): is it complete?"
+                ) from None
+        _refuse_enormous(self._file, path, shown)
+        self._nodata = nodata if self._file.nodata is None else self._file.nodata
+        self._names = tuple(band_names or _band_names(self._file))
+
+    @property
+    def grid(self) -> Grid | None:
+        file = self._file
+        if file.crs is None or file.transform.is_identity:
+            return None
+        code = file.crs.to_epsg()
+        crs = f"EPSG:{code}" if code else file.crs.to_wkt()
+        return Grid(crs, file.transform, file.height, file.width)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self._file.count, self._file.height, self._file.width
+
+    @property
+    def dtype(self) -> str:
+        return str(self._file.dtypes[0])
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return dict(self._file.tags())
+
+    @property
+    def rpc_tags(self) -> Mapping[str, str] | None:
+        return dict(self._file.tags(ns="RPC")) or None
+
+    def read(
+        self,
+        row0: int = 0,
+        col0: int = 0,
+        height: int | None = None,
+        width: int | None = None,
+        bands: Sequence[int] | None = None,
+    ) -> NDArray[np.float32]:
+        count, rows, cols = self.shape
+        height = rows - row0 if height is None else height
+        width = cols - col0 if width is None else width
+        chosen = list(range(count)) if bands is None else list(bands)
+        out = np.full((len(chosen), height, width), np.nan, np.float32)
+        top, bottom = max(row0, 0), min(row0 + height, rows)
+        left, right = max(col0, 0), min(col0 + width, cols)
+        if top < bottom and left < right:
+            window = Window(left, top, right - left, bottom - top)
+            inside = (
+                slice(None),
+                slice(top - row0, bottom - row0),
+                slice(left - col0, right - col0),
+            )
+            out[inside] = self._known(window, [band + 1 for band in chosen])
+        return out
+
+    def _known(self, window: Window, indexes: list[int]) -> NDArray[np.float32]:
+        try:
+            with self._lock:
+                stored = self._file.read(indexes, window=window)
+                masks = self._file.read_masks(indexes, window=window)
+        except RasterioIOError:
+            raise AssetUnreadable(
+                f"{self._shown} is truncated or damaged: fetch it again"
+            ) from None
+        values: NDArray[np.float32] = stored.astype(np.float32)
+        values[masks == 0] = np.nan
+        if self._nodata is not None and not np.isnan(self._nodata):
+            # a pixel is absent only when all its bands are: a black band alone is a colour
+            values[:, (stored == self._nodata).all(axis=0)] = np.nan
+        return values
+
+
+class BlockFile:
+    """A GeoTIFF that is filled block by block and then becomes a COG in one atomic step."""
+
+    def __init__(self, path: Path, layer: Layer, grid: Grid, bands: int) -> None:
+        self._path, self._layer = path, layer
+        self._part = path.with_name(path.name + ".part.tif")
+        self._nodata = _nodata(layer)
+        self._file = rasterio.open(
+            self._part,
+            "w",
+            driver="GTiff",
+            height=grid.height,
+            width=grid.width,
+            count=bands,
+            dtype=layer.dtype,
+            crs=grid.crs,
+            transform=grid.transform,
+            nodata=self._nodata,
+            tiled=True,
+            blockxsize=TILE_PX,
+            blockysize=TILE_PX,
+            compress="zstd",
+            zstd_level=1,
+            bigtiff="if_safer",
+        )
+
+    def write(self, values: NDArray[Any], row0: int, col0: int) -> None:
+        """Write (bands, rows, columns) or (rows, columns) at a place; NaN becomes nodata."""
+        stack = values if values.ndim == 3 else values[None]
+        if not np.issubdtype(np.dtype(self._layer.dtype), np.floating):
+            stack = np.nan_to_num(stack, nan=self._nodata or 0)
+            info = np.iinfo(self._layer.dtype)
+            stack = np.clip(np.rint(stack), info.min, info.max)
+        window = Window(col0, row0, stack.shape[2], stack.shape[1])
+        self._file.write(stack.astype(self._layer.dtype), window=window)
+
+    def finish(self) -> None:
+        """Close, add overviews, and put the COG in place."""
+        if self._layer.tags:
+            self._file.update_tags(**self._layer.tags)
+        for index, name in enumerate(self._layer.band_names, 1):
+            self._file.set_band_description(index, name)
+        self._file.close()
+        done = self._path.with_name(self._path.name + ".done.tif")
+        write_cog(self._part, done, floating=self._layer.dtype.startswith("float"))
+        self._part.unlink()
+        done.rename(self._path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+
+def write_cog(source: Path, target: Path, *, floating: bool) -> None:
+    """Copy a GeoTIFF into a COG: 512-pixel tiles, deflate, overviews, tags and names kept."""
+    from rio_cogeo import cog_profiles, cog_translate
+
+    profile = cog_profiles.get("deflate")
+    profile.pop("interleave")
+    profile.update(predictor=3 if floating else 2, blockxsize=TILE_PX, blockysize=TILE_PX)
+    cog_translate(
+        source,
+        target,
+        profile,
+        overview_resampling="average" if floating else "nearest",
+        forward_band_tags=True,
+        quiet=True,
+        use_cog_driver=True,
+        config={"GDAL_NUM_THREADS": "ALL_CPUS"},
+    )
+
+
+def _nodata(layer: Layer) -> float:
+    if layer.nodata is not None:
+        return layer.nodata
+    return float("nan") if layer.dtype.startswith("float") else 0.0
+
+
+def _band_names(file: Any) -> list[str]:
+    known = {"red", "green", "blue", "nir", "pan", "alpha"}
+    names = []
+    for index in range(file.count):
+        described = (file.descriptions[index] or "").strip().lower()
+        colour = file.colorinterp[index].name.lower()
+        fallback = colour if colour in known and file.count > 1 else f"b{index + 1}"
+        names.append(described or ("pan" if file.count == 1 and not described else fallback))
+    return names
+
+
+def _refuse_enormous(file: Any, path: Path, shown: str) -> None:
+    pixels = file.width * file.height * file.count
+    if (
+        max(file.width, file.height) > MAX_SIDE
+        or pixels > path.stat().st_size * MAX_PIXELS_PER_BYTE
+    ):
+        size = f"{file.width} × {file.height}"
+        file.close()
+        raise AssetUnreadable(f"{shown} claims {size} pixels, more than its bytes can hold")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Sensor images have no map transform: that is normal here and not worth a warning."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield

@@ -1,0 +1,175 @@
+"""Fetching what a request refers to, and refusing what it may not refer to.
+
+Hostile references are the rule, not the exception: on a server only http(s) is followed, a host is
+resolved once and that address is the one connected to, private addresses are refused unless the
+operator allowed the host, redirects are checked anew, and size is bounded while bytes arrive.
+The command line runs as its user, so there files are read as the user could.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+
+from processes.core.errors import AssetForbidden, AssetMissing, AssetUnreadable
+
+MAX_REDIRECTS = 5
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Turns an href into a local file.
+
+    *own* maps URL prefixes of this very server to the folders behind them, so that a job reads
+    uploads and earlier products without a round trip. *files* allows local paths (CLI only).
+    """
+
+    cache: Path
+    files: bool = False
+    own: Mapping[str, Path] = field(default_factory=dict)
+    allowed_hosts: tuple[str, ...] = ()
+    max_bytes: int = 20 * 2**30
+    timeout_s: float = 60.0
+
+    def local(self, href: str, base: str | None = None) -> tuple[Path, str]:
+        """Return the file behind *href* and its full address, against which others resolve.
+
+        *base* is the address of the document that holds the reference. Raises AssetMissing,
+        AssetForbidden or AssetUnreadable.
+        """
+        address = _resolved(href, base)
+        if _is_url(address):
+            return self._own(address) or self._fetched(address), address
+        if not self.files:
+            raise AssetForbidden(f"{href}: a server takes http(s) references only")
+        path = Path(unquote(urlsplit(address).path) if address.startswith("file:") else address)
+        if not path.is_absolute():
+            raise AssetMissing(f"{href}: relative to what? Give an absolute path or a request file")
+        if not path.is_file():
+            raise AssetMissing(f"{href} is not a file: check the path")
+        return path, str(path)
+
+    def sibling(self, href: str, base: str) -> tuple[Path, str] | None:
+        """As `local`, or None where there is no such file: for sidecars that may exist."""
+        if _is_url(_resolved(href, base)) and self._own(_resolved(href, base)) is None:
+            return None  # a guess is not worth a request to somebody else's server
+        try:
+            return self.local(href, base)
+        except AssetMissing:
+            return None
+
+    def _own(self, address: str) -> Path | None:
+        for prefix, folder in self.own.items():
+            if address.startswith(prefix.rstrip("/") + "/"):
+                part = unquote(urlsplit(address[len(prefix.rstrip("/")) + 1 :]).path)
+                path = (folder / part).resolve()
+                if not path.is_relative_to(folder.resolve()):
+                    raise AssetForbidden(f"{address} leaves its folder")
+                if not path.is_file():
+                    raise AssetMissing(f"{address} is not there")
+                return path
+        return None
+
+    def _fetched(self, address: str) -> Path:
+        digest = hashlib.sha256(address.encode()).hexdigest()[:24]
+        name = re.sub(r"[^\w.-]", "_", Path(unquote(urlsplit(address).path)).name) or "file"
+        target = self.cache / digest / name
+        if target.is_file():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(name + ".part")
+        try:
+            self._download(address, part)
+        except httpx.HTTPError as error:
+            part.unlink(missing_ok=True)
+            raise AssetMissing(f"{address} cannot be fetched: {_plain(error)}") from None
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        part.rename(target)
+        return target
+
+    def _download(self, address: str, target: Path) -> None:
+        for _ in range(MAX_REDIRECTS + 1):
+            parts = urlsplit(address)
+            host = parts.hostname or ""
+            ip = self._allowed_address(host, parts.port or (443 if parts.scheme == "https" else 80))
+            url = httpx.URL(address).copy_with(host=ip)
+            request_headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept": "*/*"}
+            with (
+                httpx.Client(timeout=self.timeout_s, trust_env=False) as client,
+                client.stream(
+                    "GET", url, headers=request_headers, extensions={"sni_hostname": host}
+                ) as response,
+            ):
+                if response.is_redirect:
+                    address = urljoin(address, response.headers["location"])
+                    if not _is_url(address):
+                        raise AssetForbidden(f"{host} redirects to something that is not http(s)")
+                    continue
+                if response.status_code != 200:
+                    raise AssetMissing(f"{address} answered {response.status_code}")
+                self._stored(response, address, target)
+                return
+        raise AssetMissing(f"{address} redirects more than {MAX_REDIRECTS} times")
+
+    def _stored(self, response: httpx.Response, address: str, target: Path) -> None:
+        size = 0
+        with target.open("wb") as file:
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                size += len(chunk)
+                if size > self.max_bytes:
+                    raise AssetUnreadable(
+                        f"{address} exceeds {self.max_bytes} bytes: crop it or raise the limit"
+                    )
+                file.write(chunk)
+
+    def _allowed_address(self, host: str, port: int) -> str:
+        """Return the one address that will be connected to; resolved once, then checked."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise AssetMissing(f"host {host} is not known: check the address") from None
+        addresses = [str(entry[4][0]) for entry in found]
+        if host not in self.allowed_hosts:
+            for address in addresses:
+                ip = ipaddress.ip_address(address.split("%")[0])
+                mapped = getattr(ip, "ipv4_mapped", None) or ip
+                if not mapped.is_global or mapped.is_multicast:
+                    raise AssetForbidden(
+                        f"host {host} is not public: its operator may allow it "
+                        "with OROGRAPH_ALLOWED_HOSTS"
+                    )
+        return addresses[0]
+
+
+def _is_url(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://"))
+
+
+def _resolved(href: str, base: str | None) -> str:
+    if "\x00" in href:
+        raise AssetForbidden("a reference holds a zero byte")
+    if _is_url(href) or href.startswith("file:"):
+        return href
+    scheme = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", href)
+    if scheme or href.startswith("/vsi"):
+        raise AssetForbidden(f"{href}: only http(s) references and files are read")
+    if base is None:
+        return href
+    if _is_url(base):
+        return urljoin(base, href)
+    return href if href.startswith("/") else str((Path(base).parent / href).resolve())
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__

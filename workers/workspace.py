@@ -1,0 +1,356 @@
+"""The door between a process and the world: files, steps, progress.
+
+One class serves the command line and the Celery worker; they differ in the `Reader` (what may be
+read) and in what hears of progress. Products are written below one folder and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import geopandas
+import numpy as np
+from pydantic import BaseModel
+
+from processes.core.errors import AssetUnreadable, EmptyItem, GridMismatch, InvalidInput
+from processes.core.process import (
+    COG,
+    GEOPARQUET,
+    JSON,
+    TILESET,
+    Asset,
+    ImageRef,
+    Inputs,
+    Layer,
+    Outputs,
+    Process,
+    StacObject,
+)
+from processes.core.raster import Grid, Image, Raster, RasterSource
+from workers.acquisitions import acquisitions, is_stac
+from workers.cog import BlockFile, RasterFile
+from workers.reader import Reader
+from workers.vectors import read_vector, write_geoparquet
+
+MAX_TEXT_BYTES = 64 * 2**20
+THREADS = os.cpu_count() or 1
+
+In = TypeVar("In", bound=Inputs)
+Out = TypeVar("Out", bound=Outputs)
+Progress = Callable[[float, str], None]
+
+
+class LocalWorkspace:
+    """A `Workspace` over one folder of this machine."""
+
+    def __init__(
+        self,
+        folder: Path,
+        reader: Reader,
+        *,
+        base: str | None = None,
+        on_progress: Progress = lambda fraction, message: None,
+        steps: Path | None = None,
+        root: Path | None = None,
+    ) -> None:
+        """*base* is what relative references resolve against; *steps* keeps results of steps.
+
+        *root* is the folder of the whole job, whose products every step may read.
+        """
+        self.folder, self._root = folder, root or folder
+        self._reader, self._base, self._steps = reader, base, steps
+        self._on_progress = on_progress
+        self._fraction, self._message = 0.0, ""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    # -- progress and steps
+
+    def progress(self, fraction: float, message: str) -> None:
+        self._fraction, self._message = fraction, message
+        self._on_progress(fraction, message)
+
+    def step(self, process: Process[In, Out], inputs: In, *, until: float | None = None) -> Out:
+        start = self._fraction
+        span = (until if until is not None else start) - start
+        folder = self.folder / process.id
+        inner = LocalWorkspace(
+            folder,
+            self._reader,
+            base=self._base,
+            steps=self._steps,
+            root=self._root,
+            on_progress=lambda part, message: self._on_progress(start + span * part, message),
+        )
+        key = self.key(process, inputs)
+        outputs = _restored(self._steps, key, process, folder)
+        if outputs is None:
+            outputs = process.run(inputs, inner)
+            _kept(self._steps, key, outputs, folder)
+        self._fraction = start + span
+        return outputs  # type: ignore[no-any-return]  # restored or run: both are Out
+
+    def key(self, process: Process[Any, Any], inputs: Inputs) -> str:
+        """Return the product key: a hash of process, version and inputs, files by content."""
+        content = {name: self._content(value) for name, value in inputs}
+        text = json.dumps([process.id, process.version, content], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _content(self, value: Any) -> Any:
+        """Return what a value holds: files by digest, so that their names do not matter."""
+        if isinstance(value, list | tuple):
+            return [self._content(item) for item in value]
+        if isinstance(value, StacObject):
+            return self._images_content(value)
+        if isinstance(value, Asset):
+            path, _ = self._local(value.href)
+            return self._images_content(value) if is_stac(path) else _digest(path)
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        return value
+
+    def _images_content(self, ref: ImageRef) -> list[Any]:
+        """An Item's links and times of access do not matter, its images and facts do."""
+        return [
+            [found.id, dict(found.properties), [_digest(path) for path in found.files]]
+            for found in acquisitions(ref, self._reader, self._base)
+        ]
+
+    # -- reading
+
+    def _local(self, href: str) -> tuple[Path, str]:
+        path = Path(href)
+        if path.is_absolute() and path.is_relative_to(self._root) and path.is_file():
+            return path, href  # a product of this very job
+        return self._reader.local(href, self._base)
+
+    def open_raster(self, asset: Asset) -> RasterSource:
+        path, _ = self._local(asset.href)
+        return RasterFile(path, _shown(asset.href))
+
+    def images(self, refs: Sequence[ImageRef]) -> list[Image]:
+        found = [item for ref in refs for item in acquisitions(ref, self._reader, self._base)]
+        if not found:
+            raise EmptyItem("the item collection holds no items: give at least two images")
+        return [item.opened() for item in found]
+
+    def read_vector(self, asset: Asset) -> geopandas.GeoDataFrame:
+        path, _ = self._local(asset.href)
+        return read_vector(path, _shown(asset.href))
+
+    def read_text(self, asset: Asset) -> str:
+        path, _ = self._local(asset.href)
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise AssetUnreadable(f"{_shown(asset.href)} is larger than 64 MiB")
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise AssetUnreadable(f"{_shown(asset.href)} is not UTF-8 text") from None
+
+    # -- block-wise computation
+
+    def map_blocks(
+        self,
+        layer: Layer | str,
+        kernel: Callable[..., Raster],
+        *sources: Asset | RasterSource,
+        grid: Grid | None = None,
+        margin_m: float = 0.0,
+        block_px: int = 1024,
+    ) -> Asset:
+        layer = Layer(layer) if isinstance(layer, str) else layer
+        return self.map_layers(
+            [layer],
+            lambda *blocks: (kernel(*blocks),),
+            *sources,
+            grid=grid,
+            margin_m=margin_m,
+            block_px=block_px,
+        )[0]
+
+    def map_layers(
+        self,
+        layers: Sequence[Layer],
+        kernel: Callable[..., Sequence[Raster]],
+        *sources: Asset | RasterSource,
+        grid: Grid | None = None,
+        margin_m: float = 0.0,
+        block_px: int = 1024,
+    ) -> tuple[Asset, ...]:
+        opened = [self.open_raster(s) if isinstance(s, Asset) else s for s in sources]
+        lattice = grid or (opened[0].grid if opened else None)
+        if lattice is None:
+            raise InvalidInput(f"{layers[0].name}: its source has no georeference")
+        offsets = [_offset(source, lattice) for source in opened]
+        margin = int(np.ceil(margin_m / lattice.cell_m))
+
+        def block(window: tuple[int, int, int, int]) -> list[np.ndarray[Any, Any]]:
+            row0, col0, height, width = window
+            top, left = row0 - margin, col0 - margin
+            wide = lattice.window(top, left, height + 2 * margin, width + 2 * margin)
+            rasters = [
+                Raster(_squeezed(source.read(top + dr, left + dc, *wide.shape)), wide)
+                for source, (dr, dc) in zip(opened, offsets, strict=True)
+            ]
+            made = kernel(*rasters) if rasters else kernel(wide)
+            return [r.values[..., margin : margin + height, margin : margin + width] for r in made]
+
+        files: list[BlockFile] = []
+        paths = [self.folder / f"{layer.name}.tif" for layer in layers]
+        try:
+            for window, values in _in_order(block, _windows(lattice, block_px)):
+                if not files:
+                    files = [
+                        BlockFile(path, layer, lattice, v.shape[0] if v.ndim == 3 else 1)
+                        for path, layer, v in zip(paths, layers, values, strict=True)
+                    ]
+                for file, value in zip(files, values, strict=True):
+                    file.write(value, window[0], window[1])
+                self._on_progress(self._fraction, self._message)
+            for file in files:
+                file.finish()
+        except BaseException:
+            for file in files:
+                file.abandon()
+            raise
+        return tuple(Asset(href=str(path), type=COG) for path in paths)
+
+    # -- writing
+
+    def write_raster(self, layer: Layer | str, raster: Raster) -> Asset:
+        layer = Layer(layer) if isinstance(layer, str) else layer
+        path = self.folder / f"{layer.name}.tif"
+        bands = raster.values.shape[0] if raster.values.ndim == 3 else 1
+        file = BlockFile(path, layer, raster.grid, bands)
+        try:
+            file.write(raster.values, 0, 0)
+            file.finish()
+        except BaseException:
+            file.abandon()
+            raise
+        return Asset(href=str(path), type=COG)
+
+    def write_vector(self, name: str, frame: geopandas.GeoDataFrame) -> Asset:
+        path = self.folder / f"{name}.parquet"
+        write_geoparquet(frame, path)
+        return Asset(href=str(path), type=GEOPARQUET)
+
+    def write_json(self, name: str, value: Any, media_type: str = JSON) -> Asset:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return self.write_text(name, text, media_type)
+
+    def write_text(self, name: str, text: str, media_type: str) -> Asset:
+        path = self.folder / name
+        path.write_text(text, "utf-8")
+        return Asset(href=str(path), type=media_type)
+
+    def write_tileset(self, name: str, models: Sequence[Any], crs: str) -> Asset:
+        from tiles.tileset import write
+
+        path = write(models, crs, self.folder / name)
+        return Asset(href=str(path), type=TILESET)
+
+
+def results(outputs: Outputs, folder: Path) -> dict[str, Any]:
+    """Return output id → value or {"href", "type"} with hrefs relative to *folder*."""
+
+    def relative(value: Any) -> Any:
+        if isinstance(value, Asset):
+            return {
+                "href": str(Path(value.href).relative_to(folder)),
+                "type": value.type or "application/octet-stream",
+            }
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json", exclude_none=True)
+        return value
+
+    values = {name: relative(getattr(outputs, name)) for name in type(outputs).model_fields}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shown(href: str) -> str:
+    return href.rsplit("/", 1)[-1]
+
+
+def _squeezed(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return values[0] if values.shape[0] == 1 else values
+
+
+def _offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
+    """Return the rows and columns to add to go from *lattice* to the source's own cells."""
+    own = source.grid
+    if own is None:
+        raise InvalidInput("a raster without georeference cannot be combined with a map")
+    row, col = own.rowcol(*lattice.xy(0, 0))
+    whole = abs(row - round(float(row))) < 0.01 and abs(col - round(float(col))) < 0.01
+    if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
+        raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
+    return round(float(row)), round(float(col))
+
+
+def _windows(grid: Grid, block_px: int) -> Iterator[tuple[int, int, int, int]]:
+    for row0 in range(0, grid.height, block_px):
+        for col0 in range(0, grid.width, block_px):
+            yield row0, col0, min(block_px, grid.height - row0), min(block_px, grid.width - col0)
+
+
+def _in_order(
+    function: Callable[[Any], Any], items: Iterator[Any], threads: int = THREADS
+) -> Iterator[tuple[Any, Any]]:
+    """Map on threads, yield in order, never more than *threads* + 1 results in memory."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[Any, Future[Any]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > threads:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _restored(steps: Path | None, key: str, process: Process[Any, Any], folder: Path) -> Any:
+    """Bring the files of an earlier equal step into *folder* by hard links, or return None."""
+    kept = steps / key if steps else None
+    if kept is None or not (kept / "outputs.json").is_file():
+        return None
+    shutil.copytree(kept, folder, copy_function=os.link, dirs_exist_ok=True)
+    described: Mapping[str, Any] = json.loads((folder / "outputs.json").read_text())
+    (folder / "outputs.json").unlink()
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, dict) and "href" in value:
+            return value | {"href": str(folder / value["href"])}
+        return value
+
+    return process.outputs.model_validate({k: absolute(v) for k, v in described.items()})
+
+
+def _kept(steps: Path | None, key: str, outputs: Outputs, folder: Path) -> None:
+    if steps is None or (steps / key).exists():
+        return
+    part = steps / f"{key}.{os.getpid()}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(folder, part, copy_function=os.link)
+    (part / "outputs.json").write_text(json.dumps(results(outputs, folder)))
+    try:
+        part.rename(steps / key)
+    except OSError:  # another worker was first with the same step
+        shutil.rmtree(part)
