@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 LANES = 16
 """Slices are a multiple of this many disparities long: one vector register of uint16."""
 
-NO_DATA_COST = np.uint8(24)
+NO_DATA_COST = np.uint8(12)
 """Cost of comparing with a pixel that is not there: what unrelated codes cost, so neutral."""
 
 
@@ -92,25 +92,25 @@ def census(image, offsets):  # type: ignore[no-untyped-def]
     return codes, valid
 
 
-def window(rows: int, cols: int, *, stride: int = 1, spread: int = 1) -> NDArray[np.int64]:
+def window(rows: int, cols: int, *, spread: int = 1) -> NDArray[np.int64]:
     """Return the offsets of a *rows* by *cols* neighbourhood without its centre.
 
-    *stride* > 1 keeps a checkerboard of them; *spread* widens columns (a resampled image).
+    *spread* widens its columns, for an image resampled to more of them.
     """
     grid = [
         (r, c * spread)
         for r in range(-(rows // 2), rows // 2 + 1)
         for c in range(-(cols // 2), cols // 2 + 1)
-        if (r or c) and (r + c) % stride == 0
+        if r or c
     ]
     return np.array(grid, np.int64)
 
 
 @njit(cache=True, nogil=True)
 def hamming(  # type: ignore[no-untyped-def]
-    left, left_ok, right, right_ok, pad, first, count, start, per_px, weight, cost
+    left, left_ok, right, right_ok, pad, first, count, start, per_px, cost
 ):
-    """Fill *cost* (flat uint8): *weight* times the Hamming distance along each slice.
+    """Fill *cost* (flat uint8) with the Hamming distance along each slice.
 
     ``right`` holds *pad* extra columns on both sides and *per_px* columns a pixel.
     """
@@ -130,4 +130,4 @@ def hamming(  # type: ignore[no-untyped-def]
             here = left[r, c]
             for k in range(n):
                 bits = np.uint8(popcount(here ^ there[k]))
-                out[k] = np.uint8(bits * weight) if ok[k] != 0 else NO_DATA_COST
+                out[k] = bits if ok[k] != 0 else NO_DATA_COST

@@ -18,7 +18,7 @@ NEVER = np.int32(-(2**30))
 
 
 @njit(cache=True, nogil=True)
-def sweep(cost, start, first, count, guide, p1, p2, lowest, span, up, two, total):  # type: ignore[no-untyped-def]
+def sweep(cost, first, count, start, guide, p1, p2, lowest, span, up, total):  # type: ignore[no-untyped-def]
     """Add to *total* (flat uint16) four path costs: from W, NW, N, NE, or when *up* the opposite.
 
     *p2* is a table of 256 penalties (uint16) by difference of *guide* (uint8) along the step.
@@ -64,7 +64,7 @@ def sweep(cost, start, first, count, guide, p1, p2, lowest, span, up, two, total
                 r2 = r + er * step
                 c2 = c + ec * step
                 in1 = r1 >= 0 and r1 < rows and c1 >= 0 and c1 < cols
-                in2 = two and r2 >= 0 and r2 < rows and c2 >= 0 and c2 < cols
+                in2 = r2 >= 0 and r2 < rows and c2 >= 0 and c2 < cols
                 out = cur[a : a + n]
                 low = FAR
                 if in1 and in2:
@@ -118,7 +118,7 @@ def sweep(cost, start, first, count, guide, p1, p2, lowest, span, up, two, total
 
 
 @njit(cache=True, nogil=True)
-def winners(total, start, first, count, per_px, right_cols):  # type: ignore[no-untyped-def]
+def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-untyped-def]
     """Return the best disparity of each left and each right pixel, and the left's three costs.
 
     Left: (row, col) int32 steps, with costs (row, col, 3) before, at and after the minimum, and the
@@ -162,5 +162,3 @@ def winners(total, start, first, count, per_px, right_cols):  # type: ignore[no-
                     right[r, x] = first[r, c] + k
                 k += per_px
     return left, near, rival, right
-
-
