@@ -1,0 +1,187 @@
+"""Buildings in 3D: outlines raised to the heights of a surface model.
+
+Every building gets its ground and roof heights, a solid that is valid by ISO 19107, and a place
+in a CityJSON file and a 3D Tiles tileset. One that cannot be modelled keeps its row in the
+footprints, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from processes.core.building import Attribute, BuildingModel
+from processes.core.errors import AssetUnreadable, UnknownCrs
+from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
+from processes.core.raster import Grid, Raster, RasterSource
+
+if TYPE_CHECKING:
+    import geopandas
+
+    from processes.roofs.reconstruct import Reconstruction
+
+BLOCK_M = 500.0
+"""Buildings are modelled in squares of this size: one read of each raster a square."""
+LOD_NAMES = {1: "1.2", 2: "2.0"}
+HEIGHTS = ("ground_m", "min_m", "mean_m", "median_m", "max_m", "roof_m", "height_m", "base_m")
+
+
+class BuildingsInputs(Inputs):
+    """What buildings are modelled from."""
+
+    footprints: Asset = Field(description="Building outlines: polygons, holes are courtyards.")
+    dsm: Asset = Field(description="Surface heights, one band, ellipsoidal metres.")
+    dtm: Asset = Field(description="Ground heights, one band, ellipsoidal metres.")
+    lod: Literal[1, 2] = Field(
+        default=1,
+        description="Level of detail: 1 for blocks with a flat roof, 2 for shed, gable, hip and "
+        "pyramid roofs where one fits and blocks elsewhere.",
+    )
+
+
+class BuildingsOutputs(Outputs):
+    """Buildings as solids, as tiles, and as outlines with heights."""
+
+    cityjson: Asset = Field(description="CityJSON 2.0, solids with semantic surfaces.")
+    tileset: Asset = Field(description="3D Tiles 1.1: tileset.json with binary glTF tiles.")
+    footprints: Asset = Field(
+        description="GeoParquet: the outlines with ground, min, mean, median, max and roof heights "
+        "(ellipsoidal metres), the level of detail reached, and the reason where it is not the "
+        "one asked for."
+    )
+
+
+def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
+    """Model every building, write the three products."""
+    from processes.roofs.cityjson import cityjson
+
+    dsm, dtm = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
+    crs = _grid(dsm, "dsm").crs
+    outlines = _on(work.read_vector(inputs.footprints), crs)
+    found: dict[int, Reconstruction] = {}
+    for batch in _batches(outlines):
+        work.progress(
+            0.9 * len(found) / len(outlines), f"{len(found)} of {len(outlines)} buildings"
+        )
+        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod)
+    results = [found[row] for row in range(len(outlines))]
+    table = _with_heights(outlines, results)
+    models = list(_models(table, results))
+    work.progress(0.95, f"writing {len(models)} buildings of {len(table)} outlines")
+    return BuildingsOutputs(
+        cityjson=work.write_json("buildings.city.json", cityjson(models, crs), CITYJSON),
+        tileset=work.write_tileset("tileset", models, crs),
+        footprints=work.write_vector("footprints", table),
+    )
+
+
+BUILDINGS = Process(
+    id="buildings",
+    title="Buildings in 3D",
+    description=__doc__,
+    version="1.0.0",
+    inputs=BuildingsInputs,
+    outputs=BuildingsOutputs,
+    run=run,
+    keywords=("LOD1", "LOD2", "CityJSON", "3D Tiles"),
+)
+
+
+def _grid(source: RasterSource, name: str) -> Grid:
+    if source.grid is None:
+        raise AssetUnreadable(f"{name} has no georeferencing: give a raster on a projected grid")
+    return source.grid
+
+
+def _on(outlines: geopandas.GeoDataFrame, crs: str) -> geopandas.GeoDataFrame:
+    """Return polygons in *crs*, rows numbered from 0, with an `id` that is unique."""
+    if outlines.crs is None:
+        raise UnknownCrs("footprints name no reference system: write one into the file")
+    polygons = outlines[outlines.geom_type.isin(["Polygon", "MultiPolygon"])]
+    frame = polygons.to_crs(crs).reset_index(drop=True)
+    if "id" not in frame or frame["id"].isna().any() or not frame["id"].astype(str).is_unique:
+        frame["id"] = np.arange(1, len(frame) + 1)
+    return frame
+
+
+def _batches(outlines: geopandas.GeoDataFrame) -> Iterator[NDArray[np.int64]]:
+    """Yield row numbers of outlines that lie together, square by square."""
+    if not len(outlines):
+        return
+    bounds = outlines.bounds.to_numpy()
+    square = np.floor((bounds[:, :2] + bounds[:, 2:]) / 2 / BLOCK_M)
+    _, number = np.unique(square, axis=0, return_inverse=True)
+    order = np.argsort(number.reshape(-1), kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(number.reshape(-1)[order])) + 1)
+
+
+def _modelled(
+    outlines: geopandas.GeoDataFrame,
+    batch: NDArray[np.int64],
+    dsm: RasterSource,
+    dtm: RasterSource,
+    lod: int,
+) -> dict[int, Reconstruction]:
+    from processes.roofs.reconstruct import reconstruct
+
+    shapes = outlines.geometry.iloc[batch]
+    bounds = tuple(shapes.total_bounds.tolist())
+    surface, ground = _read(dsm, bounds, "dsm"), _read(dtm, bounds, "dtm")
+    return {
+        int(row): reconstruct(shape, surface, ground, lod)
+        for row, shape in zip(batch, shapes, strict=True)
+    }
+
+
+def _read(source: RasterSource, bounds: tuple[float, float, float, float], name: str) -> Raster:
+    from processes.roofs.heights import window_over
+
+    grid = _grid(source, name)
+    row0, col0, height, width = window_over(bounds, grid)
+    values = source.read(row0, col0, height, width, bands=(0,))[0]
+    return Raster(values, grid.window(row0, col0, height, width))
+
+
+def _with_heights(
+    outlines: geopandas.GeoDataFrame, results: list[Reconstruction]
+) -> geopandas.GeoDataFrame:
+    """Return the outlines with a column a height, rounded to millimetres, and what was reached."""
+    import pandas as pd
+
+    rows = [asdict(result.heights) if result.heights else {} for result in results]
+    for row in rows:
+        if row:
+            row["height_m"] = row["roof_m"] - row["ground_m"]
+    columns = {name: np.array([row.get(name, np.nan) for row in rows]).round(3) for name in HEIGHTS}
+    return outlines.assign(
+        **columns,
+        lod=pd.array([result.lod for result in results], dtype="Int32"),
+        reason=pd.array([result.reason for result in results], dtype="string"),
+    )
+
+
+def _models(
+    table: geopandas.GeoDataFrame, results: list[Reconstruction]
+) -> Iterator[BuildingModel]:
+    attributes = table.drop(columns=table.geometry.name).to_dict("records")
+    for row, result in zip(attributes, results, strict=True):
+        if result.lod is not None:
+            known = {str(name): _plain(value) for name, value in row.items()}
+            yield BuildingModel(str(row["id"]), result.solids, LOD_NAMES[result.lod], known)
+
+
+def _plain(value: Any) -> Attribute:
+    """Return a cell of a table as a plain value; absent as None, anything else as text."""
+    import pandas as pd
+
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
