@@ -1,0 +1,172 @@
+// The globe: one product at a time, its relief, what is draped on it, and its buildings.
+
+import { rasterTiles } from "./api.js";
+
+const SAMPLES = 65; // heights along the side of a terrain tile
+const TILE_PX = 256;
+const FINEST_TERRAIN_LEVEL = 18; // 0.4 m a sample at mid latitudes
+const CHOSEN = Cesium.Color.fromCssColorString("#ffd54a");
+const STYLES = {
+  ortho: "",
+  dsm: "?algorithm=hillshade&buffer=3",
+  dtm: "?algorithm=hillshade&buffer=3",
+  ndsm: "?rescale=0,25&colormap_name=viridis",
+};
+
+/** Start the map in *element*; *onPick* hears a building's attributes, or null for a click beside. */
+export function createScene(element, onPick) {
+  const viewer = new Cesium.Viewer(element, {
+    animation: false, baseLayer: false, baseLayerPicker: false, fullscreenButton: false, geocoder: false,
+    homeButton: false, infoBox: false, navigationHelpButton: false, sceneModePicker: false,
+    selectionIndicator: false, timeline: false, skyBox: false, skyAtmosphere: false,
+    requestRenderMode: true, maximumRenderTimeChange: Infinity,
+    terrainProvider: new Cesium.EllipsoidTerrainProvider(),
+  });
+  const { scene } = viewer;
+  scene.backgroundColor = Cesium.Color.fromCssColorString("#dfe7ee");
+  scene.globe.baseColor = Cesium.Color.fromCssColorString("#c9d1d8");
+  scene.globe.showGroundAtmosphere = false;
+  scene.globe.depthTestAgainstTerrain = true;
+  scene.fog.enabled = false;
+  const shown = { viewer, item: null, drape: null, tileset: null, chosen: null };
+  viewer.screenSpaceEventHandler.removeInputAction(Cesium.ScreenSpaceEventType.LEFT_DOUBLE_CLICK);
+  viewer.screenSpaceEventHandler.setInputAction(
+    ({ position }) => onPick(choose(shown, scene.pick(position))),
+    Cesium.ScreenSpaceEventType.LEFT_CLICK,
+  );
+  return shown;
+}
+
+/** Show a STAC Item: fly there, drape *layer*, raise the relief, stand the buildings on it. */
+export async function showItem(shown, item, { layer, relief, buildings }) {
+  const { viewer } = shown;
+  clear(shown);
+  shown.item = item;
+  const box = Cesium.Rectangle.fromDegrees(...bounds(item.bbox));
+  viewer.scene.globe.cartographicLimitRectangle = box;
+  viewer.scene.light = lightOver(box);
+  setRelief(shown, relief);
+  drape(shown, layer);
+  fly(viewer, box, groundHeight(item));
+  const link = item.links.find(({ rel }) => rel === "3d-tiles");
+  if (!link) return;
+  const tileset = await Cesium.Cesium3DTileset.fromUrl(link.href, { maximumScreenSpaceError: 8 });
+  if (shown.item !== item) return; // another product was chosen meanwhile
+  tileset.show = buildings;
+  shown.tileset = viewer.scene.primitives.add(tileset);
+  viewer.scene.requestRender();
+}
+
+/** Drape one raster of the product: ortho, or a shaded or coloured height model. */
+export function drape(shown, layer) {
+  const { viewer, item } = shown;
+  if (shown.drape) viewer.imageryLayers.remove(shown.drape);
+  shown.drape = null;
+  if (item.assets[layer]) {
+    shown.drape = viewer.imageryLayers.addImageryProvider(
+      new Cesium.UrlTemplateImageryProvider({
+        url: rasterTiles(item, layer, "webp", STYLES[layer]),
+        rectangle: Cesium.Rectangle.fromDegrees(...bounds(item.bbox)),
+        maximumLevel: 21,
+      }),
+    );
+  }
+  viewer.scene.requestRender();
+}
+
+/** Raise the terrain model, or lay the ground flat at its mean height. */
+export function setRelief(shown, relief) {
+  const { viewer, item } = shown;
+  viewer.terrainProvider = terrainOf(item, relief && Boolean(item.assets.dtm));
+  viewer.scene.requestRender();
+}
+
+export function setBuildings(shown, visible) {
+  if (shown.tileset) shown.tileset.show = visible;
+  shown.viewer.scene.requestRender();
+}
+
+function clear(shown) {
+  const { viewer } = shown;
+  if (shown.tileset) viewer.scene.primitives.remove(shown.tileset);
+  Object.assign(shown, { item: null, tileset: null, chosen: null });
+}
+
+function choose(shown, picked) {
+  if (shown.chosen) shown.chosen.color = Cesium.Color.WHITE;
+  shown.chosen = picked instanceof Cesium.Cesium3DTileFeature ? picked : null;
+  if (shown.chosen) shown.chosen.color = CHOSEN;
+  shown.viewer.scene.requestRender();
+  if (!shown.chosen) return null;
+  return Object.fromEntries(shown.chosen.getPropertyIds().map((id) => [id, shown.chosen.getProperty(id)]));
+}
+
+function bounds(bbox) {
+  return bbox.length === 6 ? [bbox[0], bbox[1], bbox[3], bbox[4]] : bbox;
+}
+
+function groundHeight(item) {
+  const model = item.assets.dtm ?? item.assets.dsm;
+  const band = (model?.bands ?? model?.["raster:bands"])?.[0];
+  return band?.statistics?.mean ?? 0;
+}
+
+function terrainOf(item, relief) {
+  const tilingScheme = new Cesium.WebMercatorTilingScheme();
+  const box = Cesium.Rectangle.fromDegrees(...bounds(item.bbox));
+  const base = groundHeight(item);
+  const flat = () => new Float32Array(SAMPLES * SAMPLES).fill(base);
+  return new Cesium.CustomHeightmapTerrainProvider({
+    width: SAMPLES,
+    height: SAMPLES,
+    tilingScheme,
+    callback(x, y, level) {
+      const inside = Cesium.Rectangle.simpleIntersection(tilingScheme.tileXYToRectangle(x, y, level), box);
+      if (!relief || !inside || level < 10) return flat();
+      if (level > FINEST_TERRAIN_LEVEL) return undefined;
+      return heights(item, x, y, level, base);
+    },
+  });
+}
+
+/** Return a tile's heights, decoded from terrain-RGB; the mean where the model is empty. */
+async function heights(item, x, y, level, base) {
+  const url = rasterTiles(item, "dtm", "png", "?algorithm=terrainrgb")
+    .replace("{z}", level).replace("{x}", x).replace("{y}", y);
+  const out = new Float32Array(SAMPLES * SAMPLES).fill(base);
+  const response = await fetch(url);
+  if (!response.ok) return out; // beside the model
+  const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
+  const image = await createImageBitmap(await response.blob(), options);
+  const context = new OffscreenCanvas(TILE_PX, TILE_PX).getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0, TILE_PX, TILE_PX);
+  const { data } = context.getImageData(0, 0, TILE_PX, TILE_PX);
+  for (let row = 0; row < SAMPLES; row++) {
+    for (let col = 0; col < SAMPLES; col++) {
+      const at = 4 * (pixel(row) * TILE_PX + pixel(col));
+      if (data[at + 3] === 0) continue;
+      out[row * SAMPLES + col] = -10000 + 0.1 * (65536 * data[at] + 256 * data[at + 1] + data[at + 2]);
+    }
+  }
+  return out;
+}
+
+const pixel = (sample) => Math.min(TILE_PX - 1, Math.round((sample * TILE_PX) / (SAMPLES - 1)));
+
+/** A light from the north-west, 50° high, as hillshades have it, whatever the time of day. */
+function lightOver(box) {
+  const centre = Cesium.Cartesian3.fromRadians(...Object.values(Cesium.Rectangle.center(box)).slice(0, 2));
+  const local = Cesium.Transforms.eastNorthUpToFixedFrame(centre);
+  const toGround = new Cesium.Cartesian3(0.45, -0.45, -0.77);
+  const direction = Cesium.Matrix4.multiplyByPointAsVector(local, toGround, new Cesium.Cartesian3());
+  return new Cesium.DirectionalLight({ direction: Cesium.Cartesian3.normalize(direction, direction), intensity: 2.2 });
+}
+
+function fly(viewer, box, height) {
+  const { longitude, latitude } = Cesium.Rectangle.center(box);
+  const centre = Cesium.Cartesian3.fromRadians(longitude, latitude, height);
+  const corner = Cesium.Cartesian3.fromRadians(box.west, box.south, height);
+  const range = 2.6 * Cesium.Cartesian3.distance(centre, corner);
+  viewer.camera.lookAt(centre, new Cesium.HeadingPitchRange(0.35, -0.75, range));
+  viewer.camera.lookAtTransform(Cesium.Matrix4.IDENTITY);
+}

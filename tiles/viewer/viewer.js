@@ -1,0 +1,150 @@
+// The page: a list of maps from the catalogue, one of them on the globe, and orders for new ones.
+
+import { json } from "./api.js";
+import { createOrder } from "./order.js";
+import { createScene, drape, setBuildings, setRelief, showItem } from "./scene.js";
+
+const PAGE = 25;
+const byId = (id) => document.getElementById(id);
+const scene = createScene(byId("map"), (attributes) => (attributes ? showBuilding(attributes) : showProduct()));
+window.orograph = scene; // for tests and curious people
+
+function fault(error) {
+  byId("fault").textContent = error.message ?? String(error);
+  byId("fault").hidden = false;
+}
+
+const guarded = (action) => (...given) => {
+  byId("fault").hidden = true;
+  return Promise.resolve(action(...given)).catch(fault);
+};
+
+async function list(path = `stac/search?limit=${PAGE}&sortby=-properties.datetime`) {
+  const { features, links } = await json(path);
+  for (const item of features.filter(({ assets }) => assets.dsm ?? assets.dtm ?? assets.ortho)) {
+    byId("list").append(entry(item));
+  }
+  byId("none").hidden = byId("list").children.length > 0;
+  const next = links.find(({ rel }) => rel === "next");
+  byId("more").hidden = !next;
+  byId("more").onclick = guarded(() => list(next.href));
+  return features;
+}
+
+async function relist() {
+  byId("list").replaceChildren();
+  return list();
+}
+
+function entry(item) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.id = item.id;
+  const picture = document.createElement("img");
+  picture.alt = "";
+  picture.loading = "lazy";
+  if (item.assets.thumbnail) picture.src = item.assets.thumbnail.href;
+  const text = document.createElement("span");
+  const name = document.createElement("b");
+  name.textContent = item.properties.title ?? item.id;
+  const when = document.createElement("small");
+  when.textContent = `${(item.properties.datetime ?? item.properties.start_datetime ?? "").slice(0, 10)} · ${item.collection}`;
+  text.append(name, when);
+  button.append(picture, text);
+  button.addEventListener("click", guarded(() => open(item)));
+  const row = document.createElement("li");
+  row.append(button);
+  return row;
+}
+
+async function open(item) {
+  for (const button of document.querySelectorAll("#list button")) {
+    button.setAttribute("aria-current", String(button.dataset.id === item.id));
+  }
+  for (const radio of document.querySelectorAll("[name=drape]")) {
+    radio.disabled = !item.assets[radio.value];
+  }
+  const wanted = document.querySelector("[name=drape]:checked");
+  if (wanted.disabled) (document.querySelector("[name=drape]:enabled") ?? wanted).checked = true;
+  byId("layers").hidden = false;
+  history.replaceState(null, "", `#${item.collection}/${item.id}`);
+  const shown = showItem(scene, item, {
+    layer: document.querySelector("[name=drape]:checked").value,
+    relief: byId("show-relief").checked,
+    buildings: byId("show-buildings").checked,
+  });
+  showProduct();
+  await shown;
+}
+
+function facts(values) {
+  byId("facts").replaceChildren(...Object.entries(values).flatMap(([name, value]) => {
+    const term = document.createElement("dt");
+    const description = document.createElement("dd");
+    term.textContent = name.replace(/_m2$/, " (m²)").replace(/_m3$/, " (m³)").replace(/_m$/, " (m)").replace(/_deg$/, " (°)").replaceAll("_", " ");
+    description.textContent = typeof value === "number" ? String(Math.round(value * 100) / 100) : String(value);
+    return [term, description];
+  }));
+}
+
+function showProduct() {
+  const { item } = scene;
+  byId("details").hidden = !item;
+  if (!item) return;
+  byId("details-title").textContent = item.properties.title ?? item.id;
+  facts({
+    made: (item.properties.created ?? "").slice(0, 16).replace("T", " "),
+    system: item.properties["proj:code"] ?? "",
+    cell_m: item.properties.gsd ?? "",
+  });
+  byId("assets").replaceChildren(...Object.entries(item.assets).map(([name, asset]) => {
+    const link = document.createElement("a");
+    link.href = asset.href;
+    link.textContent = asset.title ?? name;
+    link.dataset.asset = name;
+    const row = document.createElement("li");
+    row.append(link);
+    return row;
+  }));
+}
+
+function showBuilding(attributes) {
+  byId("details").hidden = false;
+  byId("details-title").textContent = `Building ${attributes.id ?? ""}`;
+  facts(Object.fromEntries(Object.entries(attributes).filter(([name, value]) => name !== "id" && value !== null && value !== undefined)));
+  byId("assets").replaceChildren();
+}
+
+function select(name) {
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const chosen = tab.getAttribute("aria-controls") === name;
+    tab.setAttribute("aria-selected", String(chosen));
+    byId(tab.getAttribute("aria-controls")).hidden = !chosen;
+  }
+}
+
+for (const tab of document.querySelectorAll("[role=tab]")) {
+  tab.addEventListener("click", () => select(tab.getAttribute("aria-controls")));
+}
+for (const radio of document.querySelectorAll("[name=drape]")) {
+  radio.addEventListener("change", () => drape(scene, radio.value));
+}
+byId("show-buildings").addEventListener("change", (event) => setBuildings(scene, event.target.checked));
+byId("show-relief").addEventListener("change", (event) => setRelief(scene, event.target.checked));
+byId("close").addEventListener("click", () => { byId("details").hidden = true; });
+
+async function arrived(id) {
+  const items = await relist();
+  select("products");
+  const item = items.find((candidate) => candidate.id === id);
+  if (item) await open(item);
+}
+
+await guarded(async () => {
+  const items = await list();
+  const [collection, id] = location.hash.slice(1).split("/");
+  const first = id ? await json(`stac/collections/${collection}/items/${id}`) : items[0];
+  if (first) await open(first);
+})();
+await guarded(() => createOrder(guarded(arrived), fault))();
+document.body.dataset.ready = "true";
