@@ -74,7 +74,7 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     known = np.isfinite(surface)
     level = float(np.median(surface[known])) if known.any() else 0.0
     z = np.where(known, surface - level, 0.0).astype(np.float64)
-    offset = np.arange(size) - size // 2
+    offset = np.arange(size) - float(size // 2)
     flat = np.ones(size)
     count = np.maximum(_separable(known.astype(np.float64), flat, flat), 1e-9)
     mean = _separable(z, flat, flat) / count
@@ -125,7 +125,7 @@ def without_small_holes(mask: Mask, cell_m: float, min_courtyard_m2: float) -> M
 def _vegetation(green: Greenness | None, rough: Floats, limit_m: float) -> Mask:
     crumpled = np.nan_to_num(rough, nan=0.0) > limit_m
     if green is None:
-        return ndimage.median_filter(crumpled, 5)
+        return np.asarray(ndimage.median_filter(crumpled, 5))
     index = np.nan_to_num(green.index, nan=-1.0)
     unseen = ~np.isfinite(green.index)
     # a smooth cell may be a little green (moss, copper), a rough one may not

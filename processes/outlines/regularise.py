@@ -1,0 +1,292 @@
+"""From labelled cells to polygons as a surveyor would draw them.
+
+Several explanations of one group of touching parts are tried: walls along one pair of axes, along
+two, along any straight stretch of the outline, a circle, and the simplified outline itself. Each
+costs the area where it disagrees with the cells plus a price for every corner; the cheapest wins.
+The lines and their cells are those of `arrangement`: parts that touch share their walls exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from processes.outlines.arrangement import Fit, fit
+from processes.outlines.trace import (
+    Contour,
+    Group,
+    all_contours,
+    axis_lines,
+    edge_lines,
+    orientation,
+    without_twins,
+)
+
+Floats = NDArray[np.floating[Any]]
+
+CIRCLE_CORNERS = 48
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What makes one drawing better than another, in metres."""
+
+    cell_m: float
+    corner_m2: float = 3.0
+    """A corner must explain at least this much area."""
+    min_area_m2: float = 15.0
+    min_courtyard_m2: float = 10.0
+
+    @property
+    def corner_px(self) -> float:
+        return self.corner_m2 / self.cell_m**2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One part's polygon in cells (x = column, y = row), and how it was found."""
+
+    part: int
+    polygon: Any
+    method: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One explanation of a whole group."""
+
+    method: str
+    energy: float
+    polygons: dict[int, list[Any]]
+
+
+def regularise(group: Group, taste: Taste) -> list[Shape]:
+    """Return valid polygons of the group's parts that do not overlap, in the group's cells."""
+    outline = all_contours(group)
+    if not len(outline.points):
+        return []
+    best = _best_lines(group, outline, taste)
+    others = [_outline(group, outline, taste)]
+    if group.parts == 1 and len(outline.rings) == 1:
+        others.append(_circle(group, outline, taste))
+    cheapest = min(others, key=lambda drawing: drawing.energy)
+    if best is None or cheapest.energy < best[1].energy:
+        drawing = cheapest
+    else:
+        drawing = Drawing(best[0], best[1].energy, polygons(best[1], group))
+    return list(_finished(drawing, taste))
+
+
+def polygons(fitted: Fit, group: Group) -> dict[int, list[Any]]:
+    """Return the polygons of each part: unions of cells, exactly touching, without idle points."""
+    rows, cols = group.labels.shape
+    frame = shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)
+    reach = 2.0 * (rows + cols)
+    foot = fitted.lines[:, :2] * fitted.lines[:, 2:]
+    along = np.stack([-fitted.lines[:, 1], fitted.lines[:, 0]], axis=1) * reach
+    through = shapely.linestrings(np.stack([foot - along, foot + along], axis=1))
+    noded = shapely.union_all([*map(frame.intersection, through), frame.boundary])
+    cells = shapely.get_parts(shapely.polygonize([noded]))
+    middles = shapely.get_coordinates(shapely.centroid(cells))
+    parts = np.array([_label(fitted, group, x, y) for x, y in middles], int)
+    shared = _branching(cells, parts)
+    found: dict[int, list[Any]] = {}
+    for part in np.unique(parts[parts > 0]):
+        whole = shapely.union_all(cells[parts == part])
+        found[int(part)] = [_without_idle_points(p, shared) for p in shapely.get_parts(whole)]
+    return found
+
+
+def _best_lines(group: Group, outline: Contour, taste: Taste) -> tuple[str, Fit] | None:
+    angle = orientation(outline)
+    axes = axis_lines(outline, angle, taste.cell_m)
+    tried = {"rectilinear": axes}
+    turned = _second_orientation(outline, axes)
+    if turned is not None:
+        tried["two orientations"] = np.concatenate(
+            [axes, axis_lines(outline, turned, taste.cell_m)]
+        )
+    edges = edge_lines(outline, angle, taste.cell_m)
+    if len(edges):
+        both = np.concatenate([axes, edges])
+        tried["straight walls"] = without_twins(both, outline, 0.5 / taste.cell_m)
+    fits = {
+        name: found
+        for name, lines in tried.items()
+        if (found := fit(group.labels, lines, taste.corner_px)) is not None
+    }
+    if not fits:
+        return None
+    name = min(fits, key=lambda key: fits[key].energy)
+    return name, _settled(fits[name], group, outline, taste)
+
+
+def _second_orientation(outline: Contour, axes: Floats) -> float | None:
+    """Return the orientation of what the main axes leave unexplained, if that is much."""
+    if not len(axes):
+        return None
+    distance = np.abs(outline.points @ axes[:, :2].T - axes[:, 2])
+    along = np.abs(outline.steps @ axes[:, :2].T) / np.maximum(outline.lengths, 1e-9)[:, None]
+    rest = ~((distance < 1.2) & (along < 0.35)).any(axis=1)
+    if outline.lengths[rest].sum() < 0.25 * outline.lengths.sum():
+        return None
+    return orientation(Contour(outline.points[rest], outline.steps[rest], ()))
+
+
+def _settled(fitted: Fit, group: Group, outline: Contour, taste: Taste) -> Fit:
+    """Return the fit with each line moved to the median of the outline it stands for."""
+    lines = fitted.lines.copy()
+    near_px = 0.8 / taste.cell_m
+    for line in lines:
+        offset = outline.points @ line[:2] - line[2]
+        along = np.abs(outline.steps @ line[:2]) < 0.3 * outline.lengths
+        own = (np.abs(offset) < near_px) & along
+        if own.sum() > 8:
+            line[2] += float(np.median(offset[own]))
+    moved = fit(group.labels, lines, taste.corner_px)
+    return moved if moved is not None and moved.energy < fitted.energy else fitted
+
+
+def _outline(group: Group, outline: Contour, taste: Taste) -> Drawing:
+    """Return the outline itself with few points; for several parts, of all of them together."""
+    if group.parts == 1:
+        rings = [
+            cv2.approxPolyDP(r.astype(np.float32)[:, None], 1.0, True)[:, 0] for r in outline.rings
+        ]
+        whole = _even_odd([shapely.Polygon(r) for r in rings if len(r) >= 3])
+        found = {1: _polygons_of(whole)}
+    else:
+        cells = [_cell_polygon(group.labels == part) for part in range(1, group.parts + 1)]
+        simple = shapely.coverage_simplify(cells, 2.0)
+        found = {part: _polygons_of(p) for part, p in enumerate(simple, start=1)}
+    corners = sum(_corners(p) for ps in found.values() for p in ps)
+    return Drawing("outline", _misfit_px(found, group) + taste.corner_px * corners, found)
+
+
+def _circle(group: Group, outline: Contour, taste: Taste) -> Drawing:
+    """Return the circle through the outline in the least-squares sense (Kåsa, 1976)."""
+    x, y = outline.points[:, 0], outline.points[:, 1]
+    system = np.stack([x, y, np.ones_like(x)], axis=1)
+    (a, b, c), *_ = np.linalg.lstsq(system, x**2 + y**2, rcond=None)
+    radius = float(np.sqrt(max(c + (a**2 + b**2) / 4, 0.0)))
+    turn = np.arange(CIRCLE_CORNERS) * 2 * np.pi / CIRCLE_CORNERS
+    # as much area as the true circle
+    radius *= float(np.sqrt(2 * np.pi / CIRCLE_CORNERS / np.sin(2 * np.pi / CIRCLE_CORNERS)))
+    ring = np.stack([a / 2 + radius * np.cos(turn), b / 2 + radius * np.sin(turn)], axis=1)
+    found = {1: [shapely.Polygon(ring)]}
+    # three numbers say it, a corner is two
+    return Drawing("circle", _misfit_px(found, group) + taste.corner_px * 4, found)
+
+
+def _finished(drawing: Drawing, taste: Taste) -> Iterator[Shape]:
+    least_px = taste.min_area_m2 / taste.cell_m**2
+    yard_px = taste.min_courtyard_m2 / taste.cell_m**2
+    every = [p for found in drawing.polygons.values() for p in found]
+    for part, found in drawing.polygons.items():
+        for polygon in found:
+            filled = _without_small_yards(polygon, yard_px, every)
+            for piece in _polygons_of(filled):
+                if piece.area >= least_px:
+                    yield Shape(part, piece, drawing.method)
+
+
+def _without_small_yards(polygon: Any, yard_px: float, every: list[Any]) -> Any:
+    if not len(polygon.interiors):
+        return polygon
+    kept = []
+    for ring in polygon.interiors:
+        yard = shapely.Polygon(ring)
+        taken = any(p is not polygon and p.intersection(yard).area > 0 for p in every)
+        if taken or yard.area >= yard_px:
+            kept.append(ring)
+    return shapely.Polygon(polygon.exterior, kept)
+
+
+def _label(fitted: Fit, group: Group, x: float, y: float) -> int:
+    sides = fitted.lines[:, 0] * x + fitted.lines[:, 1] * y > fitted.lines[:, 2]
+    name = int((sides.astype(np.int64) << np.arange(len(fitted.lines))).sum())
+    at = int(np.searchsorted(fitted.names, name))
+    if at < len(fitted.names) and fitted.names[at] == name:
+        return int(fitted.labels[at])
+    # a cell too small to hold the middle of any raster cell
+    rows, cols = group.labels.shape
+    row, col = min(max(round(y), 0), rows - 1), min(max(round(x), 0), cols - 1)
+    return int(group.labels[row, col])
+
+
+def _branching(cells: Any, parts: NDArray[np.int_]) -> set[tuple[float, float]]:
+    """Return the points where three labels meet: both neighbours keep them."""
+    corners, cell = shapely.get_coordinates(cells, return_index=True)
+    around: dict[tuple[float, float], set[int]] = {}
+    for point, part in zip(map(tuple, corners.tolist()), parts[cell].tolist(), strict=True):
+        around.setdefault(point, set()).add(part)
+    return {point for point, labels in around.items() if len(labels) > 2}
+
+
+def _without_idle_points(polygon: Any, shared: set[tuple[float, float]]) -> Any:
+    shell = _turning(polygon.exterior, shared)
+    return shapely.Polygon(shell, [_turning(ring, shared) for ring in polygon.interiors])
+
+
+def _turning(ring: Any, shared: set[tuple[float, float]]) -> Floats:
+    points = shapely.get_coordinates(ring)[:-1]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    turn = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0])
+    scale = np.hypot(*before.T) * np.hypot(*after.T)
+    keep = turn > 1e-6 * np.maximum(scale, 1e-9)
+    keep |= np.array([tuple(point) in shared for point in points.tolist()])
+    return points[keep] if keep.sum() >= 3 else points
+
+
+def _cell_polygon(mask: NDArray[np.bool_]) -> Any:
+    """Return the union of raster cells, edges exactly on the lattice."""
+    runs = []
+    for row, line in enumerate(mask):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(np.int8), [0]])))
+        runs += [
+            shapely.box(start - 0.5, row - 0.5, stop - 0.5, row + 0.5)
+            for start, stop in edges.reshape(-1, 2)
+        ]
+    return shapely.union_all(runs)
+
+
+def _even_odd(rings: list[Any]) -> Any:
+    whole = shapely.Polygon()
+    for ring in sorted(rings, key=lambda r: -r.area):
+        for part in _polygons_of(ring):
+            whole = whole.symmetric_difference(part)
+    return whole
+
+
+def _polygons_of(geometry: Any) -> list[Any]:
+    """Return the valid polygons of any geometry; lines and points fall away."""
+    valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    parts = shapely.get_parts(valid)
+    return [p for p in parts if p.geom_type == "Polygon" and not p.is_empty]
+
+
+def _corners(polygon: Any) -> int:
+    return int(shapely.get_num_coordinates(polygon)) - 1 - len(polygon.interiors)
+
+
+def _misfit_px(found: dict[int, list[Any]], group: Group) -> float:
+    """Return the area, in cells, where polygons and labels disagree."""
+    detail, bits = 2, 8
+    rows, cols = group.labels.shape
+    drawn = np.zeros((rows * detail, cols * detail), np.int32)
+    for part, pieces in found.items():
+        for piece in pieces:
+            rings = [piece.exterior, *piece.interiors]
+            scaled = [
+                np.round(((shapely.get_coordinates(r) + 0.5) * detail - 0.5) * 2**bits).astype(int)
+                for r in rings
+            ]
+            cv2.fillPoly(drawn, [s.astype(np.int32) for s in scaled], part, shift=bits)
+    wanted = np.repeat(np.repeat(group.labels, detail, axis=0), detail, axis=1)
+    return float((drawn != wanted).sum()) / detail**2
