@@ -61,6 +61,12 @@ class RasterFile:
         return Grid(crs, file.transform, file.height, file.width)
 
     @property
+    def origin(self) -> tuple[float, float]:
+        move = self._file.transform
+        unit = (move.a, move.b, move.d, abs(move.e)) == (1.0, 0.0, 0.0, 1.0)
+        return (move.f, move.c) if self._file.crs is None and unit else (0.0, 0.0)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         return self._file.count, self._file.height, self._file.width
 

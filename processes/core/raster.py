@@ -84,6 +84,10 @@ class RasterSource(Protocol):
         """Its lattice, or None for an image in sensor geometry."""
 
     @property
+    def origin(self) -> tuple[float, float]:
+        """Row and column of its first pixel in the acquisition it was cut from, else (0, 0)."""
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows, columns."""
 
