@@ -1,0 +1,377 @@
+"""The job: one row in PostgreSQL, which is the only truth about it.
+
+The row is written first and its message, which carries nothing but the id, afterwards; a message
+that is lost is sent again, one that comes twice finds the row claimed. So a broker may be down,
+restarted or empty without losing a job or running one twice.
+
+    accepted ──claim──► running ──finish──► successful
+        ▲                  │ ├────fail────► failed
+        └──lease ran out───┘ └──dismiss───► dismissed       (dismiss holds from every state)
+
+A claim raises the row's *fence*. Everything a worker writes names the fence it was given, so one
+that was thought dead writes nothing when it wakes. Its lease is renewed by the process that watches
+over it (`workers/app.py`), never by the one that computes: native code may hold the interpreter
+for minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import dict_row, tuple_row
+from psycopg.types.json import Jsonb
+
+LEASE_S = 10
+MAX_ATTEMPTS = 3
+RESEND_S = 10
+
+Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS orograph;
+CREATE TABLE IF NOT EXISTS orograph.job (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    process_id  text NOT NULL,
+    status      text NOT NULL DEFAULT 'accepted'
+                CHECK (status IN ('accepted', 'running', 'successful', 'failed', 'dismissed')),
+    request     jsonb NOT NULL,
+    progress    integer NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 100),
+    message     text NOT NULL DEFAULT '',
+    created     timestamptz NOT NULL DEFAULT now(),
+    started     timestamptz,
+    updated     timestamptz NOT NULL DEFAULT now(),
+    finished    timestamptz,
+    queue       text NOT NULL DEFAULT 'cpu',
+    sent        timestamptz,
+    attempts    integer NOT NULL DEFAULT 0,
+    fence       bigint NOT NULL DEFAULT 0,
+    lease       timestamptz,
+    worker      text,
+    pid         integer,
+    key         text,
+    results     jsonb,
+    fault       jsonb,
+    collection  text,
+    subscriber  jsonb,
+    reply       jsonb
+);
+CREATE INDEX IF NOT EXISTS job_created ON orograph.job (created DESC, id);
+CREATE INDEX IF NOT EXISTS job_open ON orograph.job (status, queue)
+    WHERE status IN ('accepted', 'running');
+CREATE INDEX IF NOT EXISTS job_worker ON orograph.job (worker) WHERE worker IS NOT NULL;
+"""
+
+
+class FenceLost(Exception):
+    """Another worker has this job, or nobody wants it any more: stop and write nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its row says."""
+
+    id: str
+    process_id: str
+    status: Status
+    request: dict[str, Any]
+    progress: int
+    message: str
+    created: datetime
+    started: datetime | None
+    updated: datetime
+    finished: datetime | None
+    queue: str
+    attempts: int
+    fence: int
+    key: str | None
+    results: dict[str, Any] | None
+    fault: dict[str, Any] | None
+    collection: str | None
+    subscriber: dict[str, Any] | None
+    reply: dict[str, Any] | None
+    """How the asker wants the results: {"outputs", "response"}; workers do not read it."""
+
+
+COLUMNS = ", ".join(Job.__dataclass_fields__)
+
+
+# -- what the server does
+
+
+def create(
+    conn: Connection[Any],
+    process_id: str,
+    request: Mapping[str, Any],
+    *,
+    queue: str = "cpu",
+    collection: str | None = None,
+    subscriber: Mapping[str, Any] | None = None,
+    reply: Mapping[str, Any] | None = None,
+) -> Job:
+    """Accept a job. Its message is sent after this is committed (`workers.app.enqueue`)."""
+    rows = _rows(
+        conn,
+        f"""INSERT INTO orograph.job
+                (process_id, request, queue, collection, subscriber, reply, message)
+            VALUES (%s, %s, %s, %s, %s, %s, 'waiting for a worker') RETURNING {COLUMNS}""",
+        [process_id, Jsonb(request), queue, collection, _json(subscriber), _json(reply)],
+    )
+    return rows[0]
+
+
+def get(conn: Connection[Any], job_id: str) -> Job | None:
+    """Return a job, or None where there is none, whatever *job_id* looks like."""
+    rows = _rows(conn, f"SELECT {COLUMNS} FROM orograph.job WHERE id = %s", [_uuid(job_id)])
+    return rows[0] if rows else None
+
+
+def listed(
+    conn: Connection[Any],
+    *,
+    limit: int = 10,
+    offset: int = 0,
+    process_ids: Sequence[str] = (),
+    statuses: Sequence[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    min_duration_s: float | None = None,
+    max_duration_s: float | None = None,
+) -> tuple[list[Job], int]:
+    """Return a page of jobs, newest first, and how many match in all.
+
+    *since* and *until* bound the time of creation, both inclusive; durations are those of the run
+    so far.
+    """
+    duration = "extract(epoch FROM coalesce(finished, now()) - started)"
+    conditions: list[tuple[str, Any]] = [
+        ("process_id = ANY(%s)", list(process_ids) or None),
+        ("status = ANY(%s)", list(statuses) or None),
+        ("created >= %s", since),
+        ("created <= %s", until),
+        (f"{duration} >= %s", min_duration_s),
+        (f"{duration} <= %s", max_duration_s),
+    ]
+    chosen = [(text, value) for text, value in conditions if value is not None]
+    where = " AND ".join(text for text, _ in chosen) or "true"
+    values = [value for _, value in chosen]
+    jobs = _rows(
+        conn,
+        f"""SELECT {COLUMNS} FROM orograph.job WHERE {where}
+            ORDER BY created DESC, id LIMIT %s OFFSET %s""",
+        [*values, limit, offset],
+    )
+    counted = _tuples(conn, f"SELECT count(*) FROM orograph.job WHERE {where}", values)
+    return jobs, counted[0][0]
+
+
+def dismiss(conn: Connection[Any], job_id: str) -> Job | None:
+    """Dismiss a job in whatever state; None where there is none.
+
+    A running one notices at its next word of progress, or is ended by its worker's guardian.
+    """
+    rows = _rows(
+        conn,
+        f"""UPDATE orograph.job SET status = 'dismissed', message = 'dismissed', results = NULL,
+                updated = now(), finished = coalesce(finished, now())
+            WHERE id = %s RETURNING {COLUMNS}""",
+        [_uuid(job_id)],
+    )
+    return rows[0] if rows else None
+
+
+# -- what the computing process does
+
+
+def claim(conn: Connection[Any], job_id: str, worker: str, pid: int) -> Job | None:
+    """Take a job that waits; None where it does not: done, dismissed, or somebody else's."""
+    rows = _rows(
+        conn,
+        f"""UPDATE orograph.job SET status = 'running', attempts = attempts + 1, fence = fence + 1,
+                worker = %s, pid = %s, lease = now() + make_interval(secs => %s),
+                started = coalesce(started, now()), updated = now(), progress = 0,
+                message = 'started'
+            WHERE id = %s AND status = 'accepted' RETURNING {COLUMNS}""",
+        [worker, pid, LEASE_S, job_id],
+    )
+    return rows[0] if rows else None
+
+
+def report(conn: Connection[Any], job_id: str, fence: int, progress: int, message: str) -> None:
+    """Say how far a job is, in percent. Raises FenceLost."""
+    _held(
+        conn,
+        "progress = %s, message = %s, updated = now()",
+        [min(max(progress, 0), 100), message[:500]],
+        job_id,
+        fence,
+    )
+
+
+def finish(
+    conn: Connection[Any], job_id: str, fence: int, key: str | None, results: Mapping[str, Any]
+) -> None:
+    """Mark a job successful; in the transaction that publishes its product. Raises FenceLost."""
+    _held(
+        conn,
+        """status = 'successful', progress = 100, message = 'done', key = %s, results = %s,
+           lease = NULL, worker = NULL, pid = NULL, updated = now(), finished = now()""",
+        [key, Jsonb(results)],
+        job_id,
+        fence,
+    )
+
+
+def fail(conn: Connection[Any], job_id: str, fence: int, fault: Mapping[str, Any]) -> None:
+    """Mark a job failed; *fault* is {"type", "detail"}. Raises FenceLost."""
+    _held(
+        conn,
+        """status = 'failed', message = %s, fault = %s, lease = NULL, worker = NULL, pid = NULL,
+           updated = now(), finished = now()""",
+        [str(fault.get("detail", "failed"))[:500], Jsonb(fault)],
+        job_id,
+        fence,
+    )
+
+
+def let_go(conn: Connection[Any], job_id: str, fence: int) -> None:
+    """Say that nothing computes a dismissed job any more."""
+    conn.execute(
+        "UPDATE orograph.job SET worker = NULL, pid = NULL, lease = NULL"
+        " WHERE id = %s AND fence = %s AND status <> 'running'",
+        [job_id, fence],
+    )
+
+
+# -- what the guardian of a worker does
+
+
+def renew(conn: Connection[Any], worker: str, pids: Sequence[int]) -> int:
+    """Prolong the leases of this worker's jobs whose process lives; returns how many."""
+    return conn.execute(
+        "UPDATE orograph.job SET lease = now() + make_interval(secs => %s)"
+        " WHERE worker = %s AND pid = ANY(%s) AND status = 'running'",
+        [LEASE_S, worker, list(pids)],
+    ).rowcount
+
+
+def expire(conn: Connection[Any], worker: str, pids: Sequence[int]) -> None:
+    """End the leases of this worker's jobs whose process is gone, so that nobody waits for them."""
+    conn.execute(
+        "UPDATE orograph.job SET lease = now() - interval '1 second'"
+        " WHERE worker = %s AND NOT pid = ANY(%s) AND status = 'running'",
+        [worker, list(pids)],
+    )
+    conn.execute(
+        "UPDATE orograph.job SET worker = NULL, pid = NULL"
+        " WHERE worker = %s AND NOT pid = ANY(%s) AND status <> 'running'",
+        [worker, list(pids)],
+    )
+
+
+def release(conn: Connection[Any], worker: str) -> None:
+    """Hand this worker's jobs back when it stops of its own accord: that is no failed attempt."""
+    conn.execute(
+        """UPDATE orograph.job SET
+               status = 'accepted', message = 'its worker stopped: waiting again',
+               attempts = attempts - 1, sent = NULL, updated = now(),
+               worker = NULL, pid = NULL, lease = NULL
+           WHERE worker = %s AND status = 'running'""",
+        [worker],
+    )
+
+
+def unwanted(conn: Connection[Any], worker: str, after_s: float) -> list[int]:
+    """Return this worker's processes that still compute a job dismissed *after_s* ago."""
+    rows = _tuples(
+        conn,
+        """SELECT pid FROM orograph.job AS old WHERE worker = %s AND pid IS NOT NULL
+           AND status = 'dismissed' AND updated < now() - make_interval(secs => %s)
+           AND NOT EXISTS (SELECT FROM orograph.job AS new WHERE new.worker = old.worker
+                           AND new.pid = old.pid AND new.status = 'running')""",
+        [worker, after_s],
+    )
+    return [pid for (pid,) in rows]
+
+
+def reap(conn: Connection[Any]) -> list[tuple[str, str]]:
+    """Put jobs whose lease ran out back in the queue; returns their (id, queue), to be sent.
+
+    One that has ended MAX_ATTEMPTS workers fails instead.
+    """
+    rows = _tuples(
+        conn,
+        """UPDATE orograph.job SET
+               status = CASE WHEN attempts < %(most)s THEN 'accepted' ELSE 'failed' END,
+               message = CASE WHEN attempts < %(most)s THEN 'its worker ended: waiting again'
+                              ELSE %(detail)s END,
+               fault = CASE WHEN attempts < %(most)s THEN NULL ELSE %(fault)s END,
+               finished = CASE WHEN attempts < %(most)s THEN NULL ELSE now() END,
+               sent = now(), updated = now(), worker = NULL, pid = NULL, lease = NULL
+           WHERE id IN (SELECT id FROM orograph.job WHERE status = 'running' AND lease < now()
+                        FOR UPDATE SKIP LOCKED)
+           RETURNING id, queue, status""",
+        {"most": MAX_ATTEMPTS, "detail": WORKER_ENDED["detail"], "fault": Jsonb(WORKER_ENDED)},
+    )
+    return [(str(job), queue) for job, queue, status in rows if status == "accepted"]
+
+
+def forgotten(conn: Connection[Any], queue: str) -> list[str]:
+    """Return jobs that wait in *queue* and were not sent lately; marks them as sent.
+
+    Asked when the broker's queue is empty: then their messages are lost, or were never sent.
+    """
+    rows = _tuples(
+        conn,
+        """UPDATE orograph.job SET sent = now()
+           WHERE id IN (SELECT id FROM orograph.job WHERE status = 'accepted' AND queue = %(queue)s
+                        AND coalesce(sent, created) < now() - make_interval(secs => %(age)s)
+                        ORDER BY created LIMIT 1000 FOR UPDATE SKIP LOCKED)
+           RETURNING id""",
+        {"queue": queue, "age": RESEND_S},
+    )
+    return [str(job) for (job,) in rows]
+
+
+WORKER_ENDED = {
+    "type": "WorkerEnded",
+    "detail": f"the worker ended {MAX_ATTEMPTS} times while it ran this job, most likely for lack "
+    "of memory: ask for a smaller area or a coarser resolution",
+}
+
+
+def _held(
+    conn: Connection[Any], assignment: str, values: Sequence[Any], job_id: str, fence: int
+) -> None:
+    changed = conn.execute(
+        f"UPDATE orograph.job SET {assignment} WHERE id = %s AND fence = %s AND status = 'running'",
+        [*values, job_id, fence],
+    ).rowcount
+    if changed != 1:
+        raise FenceLost(f"job {job_id} is not ours any more")
+
+
+def _rows(conn: Connection[Any], query: str, values: Sequence[Any]) -> list[Job]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query, values).fetchall()
+    return [Job(**row | {"id": str(row["id"])}) for row in rows]
+
+
+def _tuples(conn: Connection[Any], query: str, values: Any) -> list[tuple[Any, ...]]:
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(query, values).fetchall()
+
+
+def _json(value: Mapping[str, Any] | None) -> Jsonb | None:
+    return None if value is None else Jsonb(value)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
