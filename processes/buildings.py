@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from processes.core.building import Attribute, BuildingModel
+from processes.core.building import Attribute, BuildingModel, Solid
 from processes.core.errors import AssetUnreadable, UnknownCrs
 from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
@@ -71,6 +71,8 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
         found |= _modelled(outlines, batch, dsm, dtm, inputs.lod)
     results = [found[row] for row in range(len(outlines))]
     table = _with_heights(outlines, results)
+    if inputs.lod == 2:
+        table = _with_roofs(table, results)
     models = list(_models(table, results))
     work.progress(0.95, f"writing {len(models)} buildings of {len(table)} outlines")
     return BuildingsOutputs(
@@ -163,6 +165,34 @@ def _with_heights(
         lod=pd.array([result.lod for result in results], dtype="Int32"),
         reason=pd.array([result.reason for result in results], dtype="string"),
     )
+
+
+def _with_roofs(
+    table: geopandas.GeoDataFrame, results: list[Reconstruction]
+) -> geopandas.GeoDataFrame:
+    """Return the outlines with the kind, eaves, ridge and pitch of roofs that were modelled."""
+    import pandas as pd
+
+    tops = [_top(result.solids) if result.roof else (np.nan, np.nan) for result in results]
+    roofs = [result.roof for result in results]
+    return table.assign(
+        roof_type=pd.array([roof.type if roof else None for roof in roofs], dtype="string"),
+        eave_m=np.array([low for low, _ in tops]).round(3),
+        ridge_m=np.array([high for _, high in tops]).round(3),
+        pitch_deg=np.array([roof.pitch_deg if roof else np.nan for roof in roofs]).round(2),
+        roof_rmse_m=np.array([roof.rmse_m if roof else np.nan for roof in roofs]).round(3),
+    )
+
+
+def _top(solids: tuple[Solid, ...]) -> tuple[float, float]:
+    """Return the lowest and the highest corner of the roofs of *solids*."""
+    heights = [
+        solid.vertices[list(face.rings[0]), 2]
+        for solid in solids
+        for face in solid.faces
+        if face.kind == "RoofSurface"
+    ]
+    return float(min(h.min() for h in heights)), float(max(h.max() for h in heights))
 
 
 def _models(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from processes.core.building import Solid
 from processes.core.raster import Raster
+from processes.roofs.bank import Roof, fit_roof
 from processes.roofs.extrude import extrude, tidy
-from processes.roofs.heights import Heights, NoHeights, measure, roof_cells
+from processes.roofs.heights import Heights, NoHeights, RoofCells, measure, roof_cells
+from processes.roofs.planes import RoofUnfit, raise_roof
+from processes.roofs.validity import faults
 
 if TYPE_CHECKING:
+    from shapely.geometry import Polygon
     from shapely.geometry.base import BaseGeometry
 
 LEAST_HEIGHT_M = 1.0
@@ -22,6 +27,8 @@ class Reconstruction:
 
     heights: Heights | None
     solids: tuple[Solid, ...] = ()
+    roof: Roof | None = None
+    """The roof that was modelled; None for a block."""
     lod: int | None = None
     """1 for a block, 2 for a modelled roof; None where the building is left out."""
     reason: str | None = None
@@ -29,17 +36,46 @@ class Reconstruction:
 
 
 def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Reconstruction:
-    """Return the building over *outline*, at the level of detail asked for where that fits."""
+    """Return the building over *outline*, at the level of detail asked for where that fits.
+
+    Whatever comes back is valid by ISO 19107: a building whose solid would not be is left out.
+    """
     parts = tidy(outline)
     if not parts:
         return Reconstruction(None, reason="the outline encloses no area")
     try:
-        roof = roof_cells(outline, dsm)
-        heights = measure(outline, roof, dtm)
+        cells = roof_cells(outline, dsm)
+        heights = measure(outline, cells, dtm)
     except NoHeights as fault:
         return Reconstruction(None, reason=str(fault))
     if heights.roof_m - heights.ground_m < LEAST_HEIGHT_M:
-        reason = f"the roof is less than {LEAST_HEIGHT_M:g} m above the ground"
-        return Reconstruction(heights, reason=reason)
-    blocks = tuple(extrude(part, heights.base_m, heights.roof_m) for part in parts)
-    return Reconstruction(heights, blocks, lod=1)
+        low = f"the roof is less than {LEAST_HEIGHT_M:g} m above the ground"
+        return Reconstruction(heights, reason=low)
+    if lod == 1:
+        return _block(parts, heights, reason=None)
+    try:
+        return _roofed(parts, outline, cells, heights)
+    except RoofUnfit as fault:
+        return _block(parts, heights, reason=f"block instead of a roof: {fault}")
+
+
+def _roofed(
+    parts: Sequence[Polygon], outline: BaseGeometry, cells: RoofCells, heights: Heights
+) -> Reconstruction:
+    """Return the building with a roof of the bank. Raises RoofUnfit."""
+    roof = fit_roof(outline, cells)
+    if roof is None:
+        raise RoofUnfit("no simple roof fits its surface")
+    solids = tuple(raise_roof(part, heights.base_m, roof.planes) for part in parts)
+    wrong = sorted({fault.name for solid in solids for fault in faults(solid)})
+    if wrong:
+        raise RoofUnfit(f"its solid would not be valid ({', '.join(wrong)})")
+    return Reconstruction(heights, solids, roof, lod=2)
+
+
+def _block(parts: Sequence[Polygon], heights: Heights, reason: str | None) -> Reconstruction:
+    solids = tuple(extrude(part, heights.base_m, heights.roof_m) for part in parts)
+    wrong = sorted({fault.name for solid in solids for fault in faults(solid)})
+    if wrong:
+        return Reconstruction(heights, reason=f"its solid is not valid ({', '.join(wrong)})")
+    return Reconstruction(heights, solids, lod=1, reason=reason)
