@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -25,9 +24,10 @@ NO_DATA_COST = np.uint8(12)
 
 @dataclass(frozen=True)
 class Slices:
-    """Which disparities are looked at: ``first[r, c] + k``, k < ``count[r, c]``, stored at ``start``.
+    """Which disparities are looked at: ``first[r, c] + k`` for k < ``count[r, c]``.
 
-    Disparities here are in steps of 1/``per_px`` pixel. ``count`` is a multiple of LANES.
+    They are in steps of 1/``per_px`` pixel; those of a pixel begin at ``start`` in a flat array.
+    ``count`` is a multiple of LANES.
     """
 
     first: NDArray[np.int32]

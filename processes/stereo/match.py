@@ -196,7 +196,7 @@ def _grey_levels(image: Floats) -> NDArray[np.uint8]:
         return np.zeros(image.shape, np.uint8)
     low, high = np.percentile(seen[:: max(1, seen.size // 100_000)], (1, 99))
     grey = (np.nan_to_num(image, nan=low) - low) * (255.0 / max(high - low, 1e-6))
-    return np.clip(grey, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(grey, 0, 255), np.uint8)
 
 
 def _reasons(
@@ -252,4 +252,4 @@ def _speckles(disparity: Floats, matched: Mask) -> Mask:
     low = float(disparity.min())
     scaled = np.where(matched, np.clip((disparity - low) * 16 + 16, 16, 32000), 0).astype(np.int16)
     cv2.filterSpeckles(scaled, 0, SPECKLE_PX, 16)
-    return matched & (scaled == 0)
+    return np.asarray(matched & (scaled == 0))

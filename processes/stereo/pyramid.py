@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 NEAR_PX = 5
-"""Disparities are sought between the least and greatest ones found this near at the coarser level."""
+"""Sought are disparities between the least and greatest found this near at the coarser level."""
 
 FAR_PX = 20
 """The same, where fewer than SPARSE of the near pixels were matched."""

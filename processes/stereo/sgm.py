@@ -148,7 +148,7 @@ def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-
             near[r, c, 2] = t[m + 1] if m + 1 < n else FAR * 4
             gap = 2 * per_px
             second = np.uint16(0xFFFF)
-            for k in range(0, m - gap + 1):
+            for k in range(m - gap + 1):
                 second = min(second, t[k])
             for k in range(m + gap, n):
                 second = min(second, t[k])

@@ -1,0 +1,210 @@
+"""One surface model from several, and its voids filled from the ground side.
+
+What lies behind a building cannot be seen by one of two cameras: it is ground nearly always. So a
+void is filled from the lower of the surfaces around it and never bridges a wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+AGREE_M = 1.0
+"""Heights this near are of one surface, whatever their noise."""
+
+
+class Origin(IntEnum):
+    """Where the height of a cell comes from, or why it has none."""
+
+    OUTSIDE = 0
+    SEEN = 1
+    FILLED_OCCLUSION = 2
+    FILLED_GAP = 3
+    INTERPOLATED = 4
+    EMPTY = 5
+
+
+class Fused(NamedTuple):
+    """``dsm``: float32 m, NaN where nothing is known. ``confidence``: float32, 0 to 1.
+
+    ``shift_m``: what was added to each model to bring it to the common level.
+    """
+
+    dsm: Floats
+    confidence: Floats
+    shift_m: tuple[float, ...]
+
+
+def fuse(dsms: Sequence[Floats], confidences: Sequence[Floats]) -> Fused:
+    """Return the surface that the models (row, col), on one grid, agree on.
+
+    Each model is first brought to the common level (its median difference from the others), and
+    trusted less the more it scatters about them, so a bad pair cannot spoil good ones. In a cell,
+    heights that agree are averaged; the surface with the most confidence wins.
+    """
+    if len(dsms) == 0 or len(dsms) != len(confidences):
+        raise ValueError("give one confidence for each of one or more models")
+    if len(dsms) == 1:
+        known = np.isfinite(dsms[0])
+        confidence = np.where(known, confidences[0], 0).astype(np.float32)
+        return Fused(dsms[0].astype(np.float32), confidence, (0.0,))
+    stack = np.stack([np.asarray(d, np.float32) for d in dsms])
+    weight = np.stack(
+        [np.where(np.isfinite(d), c, 0) for d, c in zip(dsms, confidences, strict=True)]
+    )
+    shift, scatter = _levels(stack)
+    # a model is trusted by its scatter: that of the best pair counts one
+    trust = (np.min(scatter) / scatter) ** 2
+    stack = stack + shift[:, None, None].astype(np.float32)
+    dsm, confidence = _agreed(stack, weight.astype(np.float32), trust.astype(np.float32), AGREE_M)
+    return Fused(dsm, confidence, tuple(float(s) for s in shift))
+
+
+def _levels(stack: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return for each model its shift to the common level and its scatter (NMAD), metres.
+
+    All pairs of models are compared; the shifts are the least-squares ones whose sum is zero,
+    weighted by how well the pair agrees.
+    """
+    n = len(stack)
+    normal = np.full((n, n), 1e-3)
+    right = np.zeros(n)
+    pair = np.full((n, n), np.nan)
+    for i in range(n):
+        for j in range(i + 1, n):
+            difference = (stack[i] - stack[j])[np.isfinite(stack[i]) & np.isfinite(stack[j])]
+            if difference.size < 100:
+                continue
+            difference = difference[:: max(1, difference.size // 200_000)]
+            middle = float(np.median(difference))
+            pair[i, j] = pair[j, i] = 1.4826 * np.median(np.abs(difference - middle)) + 0.05
+            w = difference.size / pair[i, j] ** 2
+            normal[[i, j], [i, j]] += w
+            normal[[i, j], [j, i]] -= w
+            right[[i, j]] += w * middle * np.array([-1.0, 1.0])
+    normal += np.eye(n) * 1e-6 * max(1.0, float(np.trace(normal)))
+    shift = np.linalg.solve(normal, right)
+    known = np.isfinite(pair)
+    # a model's own scatter: what it has with the one it agrees best with
+    scatter = np.where(known.any(axis=1), np.min(np.where(known, pair, np.inf), axis=1), np.nan)
+    scatter = np.where(np.isfinite(scatter), scatter, np.nanmax(scatter) if known.any() else 1.0)
+    return shift - shift.mean(), scatter
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _agreed(stack, weight, trust, agree_m):  # type: ignore[no-untyped-def]
+    n, rows, cols = stack.shape
+    dsm = np.full((rows, cols), np.nan, np.float32)
+    confidence = np.zeros((rows, cols), np.float32)
+    for r in range(rows):
+        for c in range(cols):
+            best = np.float32(0.0)
+            for i in range(n):
+                zi = stack[i, r, c]
+                if not np.isfinite(zi):
+                    continue
+                s0, s1, doubt = np.float32(0.0), np.float32(0.0), np.float32(1.0)
+                for j in range(n):
+                    e = stack[j, r, c] - zi
+                    if np.isfinite(e) and abs(e) <= agree_m:
+                        w = (weight[j, r, c] + np.float32(1e-3)) * trust[j]
+                        s0 += w
+                        s1 += w * e
+                        doubt *= np.float32(1.0) - min(w, np.float32(0.99))
+                if s0 > best:
+                    best = s0
+                    dsm[r, c] = zi + s1 / s0
+                    confidence[r, c] = np.float32(1.0) - doubt
+    return dsm, confidence
+
+
+def fill(
+    dsm: Floats,
+    *,
+    cell_m: float,
+    covered: NDArray[np.bool_] | None = None,
+    reach_m: float = 30.0,
+    wall_m: float = 2.0,
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """Return the model with voids filled from the ground side, and the ``Origin`` of each cell.
+
+    A void cell looks along 16 directions for the nearest known heights within *reach_m*. The lower
+    surface among them counts, the rest stands behind a wall (higher by *wall_m* or more). Voids
+    that are seen from too few sides, outside *covered* or too wide stay NaN.
+    """
+    known = np.isfinite(dsm)
+    inside = known if covered is None else covered | known
+    reach = max(1, round(reach_m / cell_m))
+    filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m))
+    origin = np.where(known, Origin.SEEN, np.where(inside, Origin.EMPTY, Origin.OUTSIDE))
+    new = ~known & np.isfinite(filled)
+    origin = np.where(new, Origin.INTERPOLATED, origin)
+    origin = np.where(new & (gap <= 3), Origin.FILLED_GAP, origin)
+    origin = np.where(new & walled, Origin.FILLED_OCCLUSION, origin)
+    return filled, origin.astype(np.uint8)
+
+
+_WAYS = np.array([(0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, -2)], np.int64)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _from_the_ground(dsm, inside, reach, wall_m):  # type: ignore[no-untyped-def]
+    """Return filled heights, whether a wall stood beside the void, and its width (cells)."""
+    rows, cols = dsm.shape
+    out = dsm.copy()
+    walled = np.zeros((rows, cols), np.bool_)
+    gap = np.zeros((rows, cols), np.int32)
+    z = np.empty(16, np.float32)
+    far = np.empty(16, np.float32)
+    for r in range(rows):
+        for c in range(cols):
+            if np.isfinite(dsm[r, c]) or not inside[r, c]:
+                continue
+            n = 0
+            sides = 0
+            narrow = np.float32(2 * reach)
+            for w in range(8):
+                across = np.float32(0.0)
+                for sign in (1, -1):
+                    dr, dc = _WAYS[w, 0] * sign, _WAYS[w, 1] * sign
+                    length = np.float32(np.sqrt(dr * dr + dc * dc))
+                    k = 1
+                    reached = np.float32(2 * reach)
+                    while k * length <= reach:
+                        rr, cc = r + k * dr, c + k * dc
+                        if rr < 0 or cc < 0 or rr >= rows or cc >= cols:
+                            break
+                        if np.isfinite(dsm[rr, cc]):
+                            z[n] = dsm[rr, cc]
+                            far[n] = k * length
+                            reached = far[n]
+                            n += 1
+                            sides += 1
+                            break
+                        k += 1
+                    across += reached
+                narrow = min(narrow, across)
+            if sides < 6:
+                continue
+            low = z[0]
+            high = z[0]
+            for i in range(n):
+                low = min(low, z[i])
+                high = max(high, z[i])
+            s0, s1 = np.float32(0.0), np.float32(0.0)
+            for i in range(n):
+                if z[i] - low < wall_m:
+                    u = np.float32(1.0) / (far[i] * far[i])
+                    s0 += u
+                    s1 += u * z[i]
+            out[r, c] = s1 / s0
+            walled[r, c] = high - low >= wall_m
+            gap[r, c] = np.int32(narrow)
+    return out, walled, gap
