@@ -1,0 +1,45 @@
+"""Bare earth: which cells of a surface model are ground, and how high the ground is there.
+
+Region-based, after a comparison with cloth, window and progressive morphological filters: those
+hang at the noise floor of a photogrammetric surface and come off on slopes. A surface cut at its
+steps falls into regions of which most say by their borders alone what they are.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.terrain.nearest import nearest_filled
+from processes.terrain.refit import refitted
+from processes.terrain.regions import ground_cells
+from processes.terrain.span import spanned
+from processes.terrain.trend import trend
+
+CALM_M = 2.5
+"""Width of the median that takes single blunders off before steps are looked for."""
+
+Heights = NDArray[np.float32]
+
+
+def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> Heights:
+    """Return the ground under every raised object up to *largest_object_m* wide, gap-free.
+
+    All NaN where the surface model shows no ground at all.
+    """
+    return spanned(ground_heights(dsm, cell_m, largest_object_m), cell_m)
+
+
+def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> Heights:
+    """Return the ground where *dsm* (metres, NaN where void) shows it, smoothed; NaN elsewhere."""
+    known = np.isfinite(dsm)
+    if not known.any():
+        return np.full(dsm.shape, np.nan, np.float32)
+    calm = nearest_filled(dsm)
+    width = 5 if CALM_M / cell_m >= 4 else 3
+    if width * cell_m <= 2 * CALM_M:
+        calm = cv2.medianBlur(calm, width)
+    heights = np.where(known, calm, np.nan).astype(np.float32)
+    ground = ground_cells(heights, heights - trend(calm, cell_m), cell_m, largest_object_m)
+    return refitted(np.where(ground, heights, np.nan).astype(np.float32), cell_m)

@@ -1,0 +1,39 @@
+"""The ground without what was taken for it: sheds, hedges, cars, blunders and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.terrain.smooth import local_planes
+
+BROAD_M = (8.0, 8.0, 5.0)
+"""Reach of the first fits, which only what stands up can fail …"""
+UPRIGHT_M = 0.6
+"""… by this much."""
+FINE_M = 2.0
+ROUNDS = 4
+INLIER_M, INLIER_NMADS = 0.3, 2.5
+
+Heights = NDArray[np.float32]
+
+
+def refitted(heights: Heights, cell_m: float) -> Heights:
+    """Return the cells of *heights* that agree with the ground around, smoothed; NaN elsewhere.
+
+    What stands on the ground by less than a step, or leaked into its region, is higher and never
+    lower: so the broad planes drop only what is above them, which a symmetric test between many
+    sheds and little garden would not. The fine ones then take back crests and drop the rest.
+    """
+    kept = heights
+    for reach_m in BROAD_M:
+        above = heights - local_planes(kept, reach_m / cell_m)
+        kept = np.where(above <= UPRIGHT_M, heights, np.nan).astype(np.float32)
+    for _ in range(ROUNDS):
+        off = np.abs(heights - local_planes(kept, FINE_M / cell_m))
+        inside = off[np.isfinite(kept) & np.isfinite(off)]
+        spread = 1.4826 * float(np.median(inside)) if inside.size else 0.0
+        agrees = off <= max(INLIER_M, INLIER_NMADS * spread)
+        kept = np.where(agrees, heights, np.nan).astype(np.float32)
+    smooth = local_planes(kept, FINE_M / cell_m)
+    return np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)

@@ -1,0 +1,166 @@
+"""Which cells are ground: regions between steps, judged by how their borders step.
+
+A surface model falls apart into regions where it is cut along every steep step. Walls make such
+steps, slopes do not, once the trend of the terrain is taken off. A roof steps up from nearly
+everything around it, a street or a courtyard steps down, and open land hardly steps at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.terrain.nearest import nearest, nearest_filled
+from processes.terrain.span import spanned
+
+REACH_M = 1.5
+"""Radius in which a step is looked for."""
+STEP_M = 1.5
+"""Range of heights within REACH_M that makes a cut."""
+MIN_STEP_M = 1.0
+"""Difference between two regions that makes one higher than the other."""
+ACROSS_M = 9.0
+"""Regions farther apart than this have no border: a wood between two fields is none."""
+SPECK_M2 = 4.0
+"""Regions smaller than this are part of the cut between their neighbours."""
+COURTYARD_M2 = 25.0
+OPEN_M2, CLEAR_M = 400.0, 10.0
+YARD_M, LEVEL_M = 0.8, 0.4
+"""How far from the ground around a sunken and any other region may lie to belong to it …"""
+SLACK = 0.02
+"""… and by how much more for each metre of distance from that ground."""
+JOINING_ROUNDS = 3
+
+Heights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Pieces of surface. Label 0 is the cut between them; tables have one row a label."""
+
+    label: NDArray[np.int32]
+    area_m2: NDArray[np.float64]
+    width_m: NDArray[np.float64]
+    """Diameter of the largest disc inside."""
+    up: NDArray[np.float64]
+    """Share of the border where the region is the higher side."""
+    down: NDArray[np.float64]
+    """Share of the border where it is the lower side."""
+
+
+def ground_cells(
+    heights: Heights, relief: Heights, cell_m: float, largest_object_m: float
+) -> NDArray[np.bool_]:
+    """Return the cells of regions that are ground.
+
+    *relief* is *heights* less their trend; NaN is void.
+    Certain ground is a region wider than any object, and open land that is mostly not the higher
+    side. What is left joins it where it lies at the height of the ground around: closely if
+    nothing else speaks for it, roughly if it is mostly lower than its neighbours, as a courtyard
+    is and a low annexe between houses too, which only its height tells apart.
+    """
+    regions = cut(relief, cell_m)
+    wide = regions.width_m > largest_object_m
+    clear = (regions.up < 0.1) | ((regions.up < 0.5) & (regions.width_m > CLEAR_M))
+    land = clear & (regions.area_m2 > OPEN_M2)
+    yard = (regions.down >= 0.5) & (regions.up < 0.2) & (regions.area_m2 > COURTYARD_M2)
+    ground = wide | land
+    if not ground[1:].any():
+        ground = yard.copy()
+    ground[0] = False
+    tolerance = np.where(yard, YARD_M, LEVEL_M)
+    for _ in range(JOINING_ROUNDS):
+        above, away_m = _above_ground(heights, regions.label, ground, cell_m)
+        level = np.abs(above) <= tolerance + SLACK * away_m
+        joined = ground | level
+        joined[0] = False
+        if (joined == ground).all():
+            break
+        ground = joined
+    return np.asarray(ground[regions.label])
+
+
+def _above_ground(
+    heights: Heights, label: NDArray[np.int32], ground: NDArray[np.bool_], cell_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each region's mean height above the ground so far and its distance from it, metres."""
+    seen = ground[label]
+    if not seen.any():
+        return np.full(ground.size, np.inf), np.zeros(ground.size)
+    surface = spanned(np.where(seen, heights, np.nan), cell_m)
+    distance = cv2.distanceTransform((~seen).astype(np.uint8), cv2.DIST_L2, 5)
+    inside = label > 0
+    cells = np.maximum(np.bincount(label[inside], minlength=ground.size), 1)
+    above = np.bincount(label[inside], (heights - surface)[inside], ground.size) / cells
+    away = np.bincount(label[inside], distance[inside], ground.size) / cells
+    return above, away * cell_m
+
+
+def cut(relief: Heights, cell_m: float) -> Regions:
+    """Return the regions of *relief* between its cuts, with the steps along their borders."""
+    known = np.isfinite(relief)
+    filled = nearest_filled(relief)
+    steep = _range_within(filled, max(1, round(REACH_M / cell_m))) > STEP_M * max(
+        1.0, round(REACH_M / cell_m) * cell_m / REACH_M
+    )
+    count, label, stats, _ = cv2.connectedComponentsWithStats(
+        (known & ~steep).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S
+    )
+    size = stats[:, cv2.CC_STAT_AREA]
+    kept = size * cell_m**2 >= SPECK_M2
+    kept[0] = False
+    number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    label = number[label]
+    count = int(kept.sum()) + 1
+    up, down = _border_steps(filled, label, count, cell_m)
+    return Regions(
+        label=label,
+        area_m2=np.bincount(label.ravel(), minlength=count).astype(np.float64) * cell_m**2,
+        width_m=_widths(label, count, cell_m),
+        up=up,
+        down=down,
+    )
+
+
+def _range_within(heights: Heights, radius: int) -> Heights:
+    """Return highest minus lowest within *radius* cells."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.dilate(heights, disc) - cv2.erode(heights, disc), np.float32)
+
+
+def _widths(label: NDArray[np.int32], count: int, cell_m: float) -> NDArray[np.float64]:
+    inner = cv2.distanceTransform((label > 0).astype(np.uint8), cv2.DIST_L2, 5)
+    width = np.zeros(count, np.float64)
+    np.maximum.at(width, label.ravel(), inner.ravel())
+    return 2 * width * cell_m
+
+
+def _border_steps(
+    heights: Heights, label: NDArray[np.int32], count: int, cell_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of each region's border where it is the higher and the lower side.
+
+    Every cell of a cut belongs to the region nearest to it; where two regions then touch, the
+    heights of the cells they came from are compared.
+    """
+    length, up, down = (np.zeros(count, np.float64) for _ in range(3))
+    if count < 3:
+        return up, down
+    source, distance = nearest(label > 0)
+    owner, level = label.ravel()[source], heights.ravel()[source]
+    for here, there in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        near = (distance[here] + distance[there]) * cell_m <= ACROSS_M
+        meet = (owner[here] != owner[there]) & near
+        step = level[here][meet] - level[there][meet]
+        for region, rise in ((owner[here][meet], step), (owner[there][meet], -step)):
+            length += np.bincount(region, minlength=count)
+            up += np.bincount(region, rise > MIN_STEP_M, minlength=count)
+            down += np.bincount(region, rise < -MIN_STEP_M, minlength=count)
+    length = np.maximum(length, 1)
+    return up / length, down / length

@@ -1,0 +1,100 @@
+"""The surface that the seen ground spans: planes of the neighbourhood, then a membrane.
+
+A bare membrane is level at the rim and dips between slopes. So it spans only what is left after
+the slope of the wider neighbourhood is taken off, and hillsides go on beyond the last ground that
+was seen. It is laid twice: once over everything on a coarse lattice that fits into memory however
+large the area is, and once finely, block by block, about the coarse one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.terrain.fill import fill
+from processes.terrain.smooth import planes
+
+COARSE_M = 4.0
+REACHES_M = (160.0, 40.0)
+TRUST = 0.1
+"""Share of known weight at which a plane counts as much as the broader one behind it."""
+ENOUGH = 0.25
+
+Heights = NDArray[np.float32]
+
+
+def spanned(ground: Heights, cell_m: float) -> Heights:
+    """Return *ground* with its unknown cells filled; all NaN where nothing is known."""
+    if not np.isfinite(ground).any():
+        return ground.copy()
+    step = coarse_step(cell_m)
+    coarse = coarse_means(ground, step)
+    if not np.isfinite(coarse).any():
+        return fill(ground)
+    base = land(coarse, step * cell_m)
+    return spanned_about(ground, at_cells(base, step, ground.shape))
+
+
+def spanned_about(ground: Heights, base: Heights) -> Heights:
+    """Return *ground* with its unknown cells joined to *base*, a gap-free coarse surface.
+
+    On the rim of the window unknown cells are the base itself, so that far from any ground two
+    windows that overlap agree.
+    """
+    known = np.isfinite(ground)
+    off = np.where(known, ground - base, np.nan).astype(np.float32)
+    for rim in (off[0], off[-1], off[:, 0], off[:, -1]):
+        rim[np.isnan(rim)] = 0
+    return np.where(known, ground, base + fill(off)).astype(np.float32)
+
+
+def coarse_step(cell_m: float) -> int:
+    """Return how many cells make one of the coarse lattice, along each side."""
+    return max(1, round(COARSE_M / cell_m))
+
+
+def coarse_means(ground: Heights, step: int) -> Heights:
+    """Return the means of the known cells in blocks of *step* by *step* cells.
+
+    A block is known where a quarter of it is: fewer cells are a fringe, and would weigh as much.
+    """
+    rows, cols = ground.shape
+    padded = np.pad(ground, ((0, -rows % step), (0, -cols % step)), constant_values=np.nan)
+    blocks = padded.reshape(padded.shape[0] // step, step, -1, step)
+    known = np.isfinite(blocks)
+    count = known.sum(axis=(1, 3))
+    total = np.where(known, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+    return np.where(count >= ENOUGH * step**2, total / np.maximum(count, 1), np.nan).astype(
+        np.float32
+    )
+
+
+def land(coarse: Heights, cell_m: float) -> Heights:
+    """Return the gap-free surface through *coarse*, of which at least one cell is known."""
+    slope = _slopes(coarse, cell_m)
+    return np.asarray(slope + fill(coarse - slope), np.float32)
+
+
+def at_cells(coarse: Heights, step: int, shape: tuple[int, ...]) -> Heights:
+    """Return a coarse raster at the cells of the fine one, bilinear."""
+    row = (np.arange(shape[0], dtype=np.float32) + 0.5) / step - 0.5
+    col = (np.arange(shape[1], dtype=np.float32) + 0.5) / step - 0.5
+    at_col, at_row = np.meshgrid(col, row)
+    mode = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(coarse, at_col, at_row, cv2.INTER_LINEAR, borderMode=mode))
+
+
+def _slopes(coarse: Heights, cell_m: float) -> Heights:
+    """Return planes of the neighbourhood; where it knows little, of a wider one, then of all."""
+    row, col = np.nonzero(np.isfinite(coarse))
+    z = coarse[row, col].astype(np.float64)
+    terms = np.stack([np.ones(len(row)), row - row.mean(), col - col.mean()], axis=1)
+    (level, drow, dcol), *_ = np.linalg.lstsq(terms, z, rcond=1e-3)
+    rows, cols = np.mgrid[: coarse.shape[0], : coarse.shape[1]]
+    slope = level + drow * (rows - row.mean()) + dcol * (cols - col.mean())
+    for reach_m in REACHES_M:
+        plane, weight = planes(coarse, reach_m / cell_m)
+        trust = weight / (weight + TRUST)
+        slope = trust * plane + (1 - trust) * slope
+    return np.asarray(slope, np.float32)
