@@ -57,8 +57,7 @@ CREATE TABLE IF NOT EXISTS orograph.job (
     results     jsonb,
     fault       jsonb,
     collection  text,
-    subscriber  jsonb,
-    reply       jsonb
+    subscriber  jsonb
 );
 CREATE INDEX IF NOT EXISTS job_created ON orograph.job (created DESC, id);
 CREATE INDEX IF NOT EXISTS job_open ON orograph.job (status, queue)
@@ -79,6 +78,7 @@ class Job:
     process_id: str
     status: Status
     request: dict[str, Any]
+    """The execute request, checked: {"inputs", "outputs", "response"}; workers read `inputs`."""
     progress: int
     message: str
     created: datetime
@@ -93,8 +93,6 @@ class Job:
     fault: dict[str, Any] | None
     collection: str | None
     subscriber: dict[str, Any] | None
-    reply: dict[str, Any] | None
-    """How the asker wants the results: {"outputs", "response"}; workers do not read it."""
 
 
 COLUMNS = ", ".join(Job.__dataclass_fields__)
@@ -111,15 +109,14 @@ def create(
     queue: str = "cpu",
     collection: str | None = None,
     subscriber: Mapping[str, Any] | None = None,
-    reply: Mapping[str, Any] | None = None,
 ) -> Job:
     """Accept a job. Its message is sent after this is committed (`workers.app.enqueue`)."""
     rows = _rows(
         conn,
         f"""INSERT INTO orograph.job
-                (process_id, request, queue, collection, subscriber, reply, message)
-            VALUES (%s, %s, %s, %s, %s, %s, 'waiting for a worker') RETURNING {COLUMNS}""",
-        [process_id, Jsonb(request), queue, collection, _json(subscriber), _json(reply)],
+                (process_id, request, queue, collection, subscriber, message)
+            VALUES (%s, %s, %s, %s, %s, 'waiting for a worker') RETURNING {COLUMNS}""",
+        [process_id, Jsonb(request), queue, collection, _json(subscriber)],
     )
     return rows[0]
 
