@@ -39,6 +39,17 @@ class Settings(BaseSettings):
         default=600.0, gt=0, description="How long a synchronous request may last."
     )
 
+    max_body_bytes: int = Field(
+        default=16 * 2**20, gt=0, description="Largest request that is read."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses whose X-Forwarded-* headers are believed; * for all.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Web pages elsewhere that may change things; all may read."
+    )
+
     @property
     def url(self) -> str:
         """The outside URL without a trailing slash."""

@@ -1,0 +1,121 @@
+"""The whole server as one ASGI application. Nothing happens at import; all is opened at start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from brotli_asgi import BrotliMiddleware
+from fastapi import FastAPI
+from psycopg_pool import ConnectionPool
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from processes import PROCESSES
+from server import errors, landing, ogc
+from server.auth import KeyGuard
+from server.openapi import describe
+from server.proxy import Outside
+from server.settings import Settings
+from workers.app import celery_app, enqueue
+from workers.jobs import Job
+
+POOL_SIZE = 8
+POOL_WAIT_S = 5.0
+# Tiles, products and the viewer are compressed where they are kept, or not at all: a range of a
+# compressed COG would be a range of something else.
+NOT_COMPRESSED = ["/(raster|vector|3dtiles|products|uploads|viewer)(/|$)", "/jobs/[^/]+/results"]
+HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+EXPOSED = ["Location", "Link", "Content-Crs", "Preference-Applied", "Orograph-Job"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; its database and broker are first touched when it starts."""
+    pool = ConnectionPool(
+        settings.database_url or "",
+        min_size=1,
+        max_size=POOL_SIZE,
+        timeout=POOL_WAIT_S,
+        open=False,
+        name="orograph",
+    )
+    celery = celery_app(settings.broker_url or "memory://")
+
+    def send(job: Job) -> None:
+        enqueue(celery, job.id, job.queue)
+
+    desk = ogc.Desk(
+        PROCESSES,
+        pool,
+        send,
+        settings.data / "products",
+        own_url=settings.url,
+        sync_wait_s=settings.sync_wait_s,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    mounts: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        pool.open(wait=False)
+        try:
+            async with AsyncExitStack() as parts:
+                for sub in mounts.values():
+                    await parts.enter_async_context(sub.router.lifespan_context(sub))
+                yield
+        finally:
+            pool.close()
+            celery.close()
+
+    app = FastAPI(
+        title=landing.TITLE,
+        description=landing.DESCRIPTION,
+        version=version("orograph"),
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.openapi = lambda: describe(app, PROCESSES)  # type: ignore[method-assign]  # FastAPI's way
+    errors.install(app)
+    app.include_router(landing.router(ogc.CONFORMANCE, app.openapi))
+    app.include_router(ogc.router(desk))
+    _wrap(app, settings)
+    return app
+
+
+def _wrap(app: FastAPI, settings: Settings) -> None:
+    """Put the middleware around *app*; the last one added meets a request first."""
+    app.add_middleware(KeyGuard, key=settings.api_key)
+    app.add_middleware(BrotliMiddleware, excluded_handlers=NOT_COMPRESSED)
+    # Anybody's page may read. It may change something if it has a key or was named: otherwise
+    # every page in the operator's own browser could.
+    changing = bool(settings.api_key or settings.cors_origins)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins or ("*",),
+        allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE") if changing else ("GET", "HEAD"),
+        allow_headers=("*",),
+        expose_headers=EXPOSED,
+    )
+    app.add_middleware(Headers)
+    app.add_middleware(Outside, public_url=settings.public_url, trusted=settings.trusted_proxies)
+
+
+class Headers:
+    """ASGI middleware that adds the headers every answer carries."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {name.lower() for name, _ in message["headers"]}
+                added = [(name, value) for name, value in HEADERS if name not in there]
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        await self._app(scope, receive, sent)
