@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from processes.core.process import Process
+from processes.echo import ECHO
 
-_ALL: tuple[Process[Any, Any], ...] = ()
+_ALL: tuple[Process[Any, Any], ...] = (ECHO,)
 
 PROCESSES: dict[str, Process[Any, Any]] = {process.id: process for process in _ALL}

@@ -73,8 +73,8 @@ def postgis(folder: Path, log: Path, *, durable: bool = True) -> Iterator[str]:
 
 
 @contextmanager
-def redis(log: Path) -> Iterator[str]:
-    """Run a private Redis on a socket of its own; yields its Celery URL. Raises CannotStart.
+def redis(log: Path, *, at: Path | None = None) -> Iterator[str]:
+    """Run a private Redis on socket *at*, or one of its own; yields its URL. Raises CannotStart.
 
     Nothing is kept: PostgreSQL knows every job, so a lost message is sent again.
     """
@@ -84,7 +84,7 @@ def redis(log: Path) -> Iterator[str]:
                           "OROGRAPH_BROKER_URL to a Redis or RabbitMQ of your own")  # fmt: skip
     # A socket's path holds 107 bytes at most, and data folders lie deep.
     folder = Path(tempfile.mkdtemp(prefix="orograph-redis-"))
-    path = folder / "redis.sock"
+    path = at or folder / "redis.sock"
     command = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--daemonize", "no"]
     try:

@@ -1,0 +1,189 @@
+"""A worker, its guardian and its broker may end at any moment; no job is lost or run twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from celery import Celery
+
+from server.local import FOLDERS, worker_process
+from server.private import redis
+from server.settings import Settings
+from workers import jobs
+from workers.app import celery_app, enqueue
+
+
+@dataclass
+class Bench:
+    """A database, a broker, and the jobs a test sends through them."""
+
+    settings: Settings
+    conn: psycopg.Connection[Any]
+    app: Celery
+
+    def send(self, **inputs: Any) -> str:
+        job = jobs.create(self.conn, "echo", {"inputs": inputs})
+        enqueue(self.app, job.id)
+        return job.id
+
+    def job(self, job_id: str) -> jobs.Job:
+        job = jobs.get(self.conn, job_id)
+        assert job is not None
+        return job
+
+    def until(self, job_id: str, *statuses: str, attempts: int = 0, patience_s: float = 40) -> Any:
+        end = time.monotonic() + patience_s
+        while (job := self.job(job_id)).status not in statuses or job.attempts < attempts:
+            assert time.monotonic() < end, f"still {job}: {self.log()}"
+            time.sleep(0.05)
+        return job
+
+    def pid(self, job_id: str) -> int:
+        row = self.conn.execute("SELECT pid FROM orograph.job WHERE id = %s", [job_id]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def log(self) -> str:
+        return (self.settings.data / "log/worker.log").read_text()[-3000:]
+
+
+def bench(data: Path, database_url: str, broker_url: str) -> Iterator[Bench]:
+    for name in FOLDERS:
+        (data / name).mkdir()
+    settings = Settings(data=data, database_url=database_url, broker_url=broker_url)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        yield Bench(settings, conn, celery_app(broker_url))
+
+
+@pytest.fixture(scope="module")
+def shared(
+    new_database: Callable[[], AbstractContextManager[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Bench]:
+    """A bench whose one worker all tests share that leave it running."""
+    data = tmp_path_factory.mktemp("data")
+    with new_database() as database_url, redis(data / "redis.log") as broker_url:
+        for made in bench(data, database_url, broker_url):
+            with worker_process(made.settings):
+                yield made
+
+
+@pytest.fixture
+def alone(database: str, tmp_path: Path) -> Iterator[Bench]:
+    """A bench without a worker."""
+    with redis(tmp_path / "redis.log") as broker_url:
+        yield from bench(tmp_path, database, broker_url)
+
+
+def test_a_job_is_run_and_its_results_are_in_its_row(shared: Bench) -> None:
+    job = shared.until(shared.send(message="hello"), "successful", "failed")
+    assert (job.status, job.results, job.key) == ("successful", {"message": "hello"}, None)
+
+
+def test_a_message_that_comes_twice_runs_its_job_once(shared: Bench) -> None:
+    job = jobs.create(shared.conn, "echo", {"inputs": {"pause": 1}})
+    for _ in range(3):
+        enqueue(shared.app, job.id)
+    shared.until(job.id, "successful")
+    shared.until(shared.send(message="after the copies"), "successful")
+    assert shared.job(job.id).attempts == 1
+
+
+def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Bench) -> None:
+    job_id = shared.send(message="again", pause=1)
+    shared.until(job_id, "running")
+    os.kill(shared.pid(job_id), signal.SIGKILL)
+    job = shared.until(job_id, "successful")
+    assert (job.attempts, job.results["message"]) == (2, "again")
+
+
+def test_a_dismissed_job_stops_at_once(shared: Bench) -> None:
+    job_id = shared.send(pause=600)
+    shared.until(job_id, "running")
+    jobs.dismiss(shared.conn, job_id)
+    start = time.monotonic()
+    shared.until(shared.send(message="next"), "successful")
+    assert time.monotonic() - start < 4
+    assert shared.job(job_id).status == "dismissed"
+
+
+def test_a_dismissed_job_that_hears_nothing_is_ended(shared: Bench) -> None:
+    job_id = shared.send(pause=600)
+    shared.until(job_id, "running")
+    os.kill(shared.pid(job_id), signal.SIGSTOP)  # as native code that never returns
+    jobs.dismiss(shared.conn, job_id)
+    shared.until(shared.send(message="next"), "successful")
+    assert shared.job(job_id).status == "dismissed"
+
+
+def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Bench) -> None:
+    job_id = shared.send(pause=600)
+    for attempt in (1, 2, 3):
+        shared.until(job_id, "running", attempts=attempt)
+        os.kill(shared.pid(job_id), signal.SIGKILL)
+        shared.until(job_id, "accepted", "failed")
+    job = shared.until(job_id, "failed")
+    assert (job.attempts, job.fault["type"]) == (3, "WorkerEnded")
+
+
+def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone: Bench) -> None:
+    with worker_process(alone.settings) as first:
+        job_id = alone.send(pause=2)
+        alone.until(job_id, "running")
+        family = psutil.Process(first.pid).children(recursive=True)
+        first.kill()
+        gone, alive = psutil.wait_procs(family, timeout=5)
+        assert len(gone) >= 2
+        assert not alive
+    alone.conn.execute("UPDATE orograph.job SET lease = now() + interval '1 second'")  # not ten
+    with worker_process(alone.settings):
+        assert alone.until(job_id, "successful").attempts == 2
+
+
+def test_a_worker_that_stops_hands_its_job_back(alone: Bench) -> None:
+    with worker_process(alone.settings):
+        job_id = alone.send(pause=600)
+        alone.until(job_id, "running")
+    job = alone.job(job_id)
+    assert (job.status, job.attempts) == ("accepted", 0)
+
+
+def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
+    database: str, tmp_path: Path
+) -> None:
+    path = Path(f"{tmp_path}.sock") if len(str(tmp_path)) < 90 else Path(f"/tmp/{os.getpid()}.sock")
+    log = tmp_path / "redis.log"
+    for made in bench(tmp_path, database, f"redis+socket://{path}?virtual_host=0"):
+        job = jobs.create(made.conn, "echo", {"inputs": {"message": "early"}})
+        assert enqueue(made.app, job.id) is False
+        with worker_process(made.settings):
+            with redis(log, at=path):
+                made.until(job.id, "successful")
+            late = jobs.create(made.conn, "echo", {"inputs": {"message": "late"}})
+            with redis(log, at=path):
+                made.until(late.id, "successful")
+
+
+def test_a_worker_without_its_settings_says_which_is_missing() -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OROGRAPH_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers.app"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.strip() == "orograph worker: set OROGRAPH_DATABASE_URL, OROGRAPH_BROKER_URL"

@@ -1,0 +1,286 @@
+"""The worker: a guardian that watches, and below it a Celery pool that computes.
+
+    guardian  ``python -m workers.app``     leases, reaper, outbox; never computes
+      └ Celery  (prefork)                   takes messages, one ahead of nothing
+          └ child … child                   one job each
+
+The guardian is a process of its own because native code in a child may hold the interpreter for
+minutes, and because a fork of a process with threads is not safe. It gives up the leases of a
+child that died at once, ends one that computes a dismissed job, and starts Celery again should it
+end. Each process dies with its parent, however that ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import psycopg
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu.exceptions import OperationalError as BrokerDown
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workers import jobs
+
+TASK = "orograph.run_job"
+TURN_S = 1.0
+DISMISSED_GRACE_S = 5.0
+CELERY_RESTART_S = 2.0
+PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("orograph.worker")
+
+
+class WorkerSettings(BaseSettings):
+    """What a worker must know: the OROGRAPH_* variables of the server, read once at its start."""
+
+    model_config = SettingsConfigDict(env_prefix="OROGRAPH_", frozen=True, extra="ignore")
+
+    data: Path = Field(default=Path("data"), description="The server's data folder.")
+    database_url: str = Field(description="The server's PostgreSQL.")
+    broker_url: str = Field(description="The server's Redis or RabbitMQ.")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str | None = Field(default=None, description="Outside URL of the server.")
+    allowed_hosts: tuple[str, ...] = ()
+    max_asset_bytes: int = Field(default=20 * 2**30, gt=0)
+    workers: int = Field(default=1, ge=1, description="Jobs that run at once.")
+    queues: tuple[str, ...] = Field(default=("cpu",), description="Queues that are served.")
+
+    @property
+    def url(self) -> str:
+        """The outside URL of the server without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def celery_app(broker_url: str) -> Celery:
+    """Return a Celery application that sends jobs, or, given the task, runs them."""
+    app = Celery("orograph", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        # The row says what became of a job; Celery's own results would say it twice.
+        task_ignore_result=True,
+        # Late: then an idle worker is never kept waiting behind a message that a busy one holds.
+        # A message that comes again meanwhile finds its row claimed.
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_max_tasks_per_child=100,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=3,
+        broker_transport_options=_transport_options(broker_url),
+    )
+    return app
+
+
+def enqueue(app: Celery, job_id: str, queue: str = "cpu") -> bool:
+    """Send a job's message, after its row is committed; False where the broker is down.
+
+    That is no fault of the job: it is accepted, and a guardian sends it again as soon as it can.
+    """
+    try:
+        app.send_task(TASK, args=[job_id], queue=queue, retry=False)
+    except BrokerDown as error:
+        log.warning("job %s waits for the broker: %s", job_id, error)
+        return False
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a worker until it is told to stop; `--pool NAME` is what the guardian starts."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        wrong = ", ".join(f"OROGRAPH_{str(fault['loc'][0]).upper()}" for fault in error.errors())
+        print(f"orograph worker: set {wrong}", file=sys.stderr)
+        return 2
+    if arguments and arguments[0] == "--pool":
+        return _compute(settings, arguments[1])
+    return _guard(settings)
+
+
+# -- the computing side
+
+
+def _compute(settings: WorkerSettings, name: str) -> int:
+    from workers.tasks import run_job
+
+    die_with_parent(signal.SIGKILL)
+    app = celery_app(settings.broker_url)
+
+    @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
+    def orograph_run_job(job_id: str) -> None:
+        run_job(job_id, settings, name)
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def a_child_starts(**_: object) -> None:
+        die_with_parent(signal.SIGKILL)
+
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={settings.workers}",
+            f"--queues={','.join(settings.queues)}",
+            f"--hostname={name}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )
+    return 0
+
+
+def die_with_parent(how: signal.Signals) -> None:
+    """Ask the kernel to end this process when its parent ends (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+
+
+# -- the watching side
+
+
+def _guard(settings: WorkerSettings) -> int:
+    name = f"{socket.gethostname()}-{os.getpid()}-{int(time.time())}"
+    stopped = Stopped()
+    app = celery_app(settings.broker_url)
+    celery: subprocess.Popen[bytes] | None = None
+    connection: psycopg.Connection[object] | None = None
+    try:
+        while not stopped:
+            if celery is None or celery.poll() is not None:
+                if celery is not None:
+                    log.error("Celery ended with code %s: starting it again", celery.returncode)
+                    time.sleep(CELERY_RESTART_S)
+                celery = subprocess.Popen([sys.executable, "-m", "workers.app", "--pool", name])
+            try:
+                if connection is None:
+                    connection = psycopg.connect(settings.database_url, autocommit=True)
+                watch(connection, app, name, _living(celery.pid), settings.queues)
+            except psycopg.OperationalError as error:
+                log.warning("the database is away: %s", error)
+                connection = None
+            stopped.wait(TURN_S)
+    finally:
+        if celery is not None:
+            _end(celery)
+        _hand_back(settings.database_url, name)
+    return 0
+
+
+class Stopped:
+    """True once SIGTERM or SIGINT has come."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = True
+
+    def __bool__(self) -> bool:
+        return self._stopped
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not on after the signal."""
+        end = time.monotonic() + seconds
+        while not self._stopped and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def watch(
+    connection: psycopg.Connection[object],
+    app: Celery,
+    worker: str,
+    pids: Sequence[int],
+    queues: Sequence[str],
+) -> None:
+    """Do one turn of a guardian: leases, dismissed jobs, jobs whose worker or message is lost."""
+    jobs.renew(connection, worker, pids)
+    jobs.expire(connection, worker, pids)
+    for pid in jobs.unwanted(connection, worker, DISMISSED_GRACE_S):
+        if pid in pids:
+            log.info("process %s still computes a dismissed job: ending it", pid)
+            os.kill(pid, signal.SIGKILL)
+    for job_id, queue in jobs.reap(connection):
+        log.warning("job %s lost its worker: sent again", job_id)
+        enqueue(app, job_id, queue)
+    for queue in queues:
+        if _is_empty(app, queue):
+            for job_id in jobs.forgotten(connection, queue):
+                log.warning("job %s lost its message: sent again", job_id)
+                enqueue(app, job_id, queue)
+
+
+def _is_empty(app: Celery, queue: str) -> bool:
+    """Say whether the broker holds no message; False where it cannot be asked."""
+    try:
+        with app.connection_for_write() as connection:
+            # as Celery declares it, so that asking first does not make a queue of another kind
+            declared = connection.default_channel.queue_declare(
+                queue=queue, durable=True, auto_delete=False
+            )
+            return int(declared.message_count) == 0
+    except (BrokerDown, OSError) as error:
+        log.warning("the broker is away: %s", error)
+        return False
+
+
+def _living(parent: int) -> list[int]:
+    """Return the processes below and including *parent* that run."""
+    try:
+        family = [process := psutil.Process(parent), *process.children(recursive=True)]
+        return [member.pid for member in family if member.status() != psutil.STATUS_ZOMBIE]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(celery: subprocess.Popen[bytes]) -> None:
+    """End Celery and its children at once: steps already done are kept, so little is lost."""
+    family = _living(celery.pid)
+    celery.kill()
+    celery.wait()
+    psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=5)
+
+
+def _hand_back(database_url: str, name: str) -> None:
+    try:
+        with psycopg.connect(database_url, autocommit=True, connect_timeout=3) as connection:
+            jobs.release(connection, name)
+    except psycopg.OperationalError as error:
+        log.warning("jobs could not be handed back, their leases will run out: %s", error)
+
+
+def _transport_options(broker_url: str) -> dict[str, object]:
+    if not broker_url.startswith("redis"):
+        return {}
+    return {
+        "visibility_timeout": 24 * 3600,  # rows are re-sent by us; Redis need not
+        "socket_connect_timeout": 3,
+        "socket_timeout": 30,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
