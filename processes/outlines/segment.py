@@ -30,7 +30,7 @@ class Rules:
     min_area_m2: float = 15.0
     min_courtyard_m2: float = 10.0
     min_width_m: float = 2.0
-    roughness_m: float = 0.25
+    roughness_m: float = 0.12
     """Deviation from a local plane that a roof may have on a perfect surface."""
 
 
@@ -72,18 +72,17 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     """
     size = max(3, 2 * round(width_m / cell_m / 2) + 1)
     known = np.isfinite(surface)
-    level = float(np.median(surface[known])) if known.any() else 0.0
-    z = np.where(known, surface - level, 0.0).astype(np.float64)
+    if not known.any():
+        return np.full(surface.shape, np.nan)
+    # float64 and a level near nought: squares of ellipsoidal heights would lose centimetres
+    z = _with_nearest(surface, known).astype(np.float64) - float(np.median(surface[known]))
     offset = np.arange(size) - float(size // 2)
-    flat = np.ones(size)
-    count = np.maximum(_separable(known.astype(np.float64), flat, flat), 1e-9)
-    mean = _separable(z, flat, flat) / count
-    square = _separable(z * z, flat, flat) / count
+    flat = np.full(size, 1.0 / size)
     spread = float((offset**2).mean())
-    # the slope terms hold for full windows; gaps make them a little too small, never too large
-    along_row = _separable(z - mean * known, offset, flat) / count / spread
-    along_col = _separable(z - mean * known, flat, offset) / count / spread
-    rest = square - mean**2 - spread * (along_row**2 + along_col**2)
+    slope = offset / size / spread
+    mean = _separable(z, flat, flat)
+    along_row, along_col = _separable(z, slope, flat), _separable(z, flat, slope)
+    rest = _separable(z * z, flat, flat) - mean**2 - spread * (along_row**2 + along_col**2)
     rough = np.where(known, np.sqrt(np.maximum(rest, 0.0)), np.inf)
     smoothest = ndimage.minimum_filter(rough, size, mode="nearest")
     return np.where(known, smoothest, np.nan)
@@ -126,8 +125,10 @@ def _vegetation(green: Greenness | None, rough: Floats, limit_m: float) -> Mask:
     crumpled = np.nan_to_num(rough, nan=0.0) > limit_m
     if green is None:
         return np.asarray(ndimage.median_filter(crumpled, 5))
-    index = np.nan_to_num(green.index, nan=-1.0)
     unseen = ~np.isfinite(green.index)
+    # occluded strips along walls go with what lies beside them
+    index = np.nan_to_num(_with_nearest(green.index, ~unseen), nan=-1.0)
+    unseen &= ndimage.distance_transform_edt(unseen) > 10
     # a smooth cell may be a little green (moss, copper), a rough one may not
     leafy = index > np.where(crumpled, green.threshold, green.threshold + green.leeway)
     return np.asarray(leafy | (unseen & crumpled))
@@ -138,7 +139,7 @@ def _roughness_limit(rough: Floats, above_ground: Floats, rules: Rules) -> float
     ground = rough[np.nan_to_num(above_ground, nan=np.inf) < 0.5 * rules.min_height_m]
     ground = ground[np.isfinite(ground)]
     noise_m = float(np.median(ground)) if ground.size else 0.0
-    return max(rules.roughness_m, 2.5 * noise_m)
+    return max(rules.roughness_m, 1.6 * noise_m)
 
 
 def _opened(mask: Mask, cell_m: float, width_m: float) -> Mask:
@@ -178,6 +179,14 @@ def _split(values: Floats, low: float, high: float, default: float) -> float:
 def _ratio(part: Floats, whole: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, part / whole, np.nan)
+
+
+def _with_nearest(values: Floats, known: Mask) -> Floats:
+    """Return values where unknown ones are those of the nearest known cell."""
+    if known.all() or not known.any():
+        return values
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
 
 
 def _separable(values: Floats, down: Floats, across: Floats) -> Floats:
