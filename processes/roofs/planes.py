@@ -104,7 +104,9 @@ def _patches(outline: Polygon, planes: Planes) -> list[list[NDArray[np.float64]]
     import shapely
 
     regions = [_region(outline, planes, k) for k in range(len(planes.coefficients))]
-    lines = [outline.boundary, *(region.boundary for region in regions if not region.is_empty)]
+    # where a cut passes a corner, the intersection may hold a stray line beside its polygons
+    areas = [part for part in shapely.get_parts(regions) if part.geom_type == "Polygon"]
+    lines = [outline.boundary, *(part.boundary for part in areas)]
     net = shapely.union_all(_welded(lines), grid_size=STEP_M)
     faces = shapely.get_parts(shapely.polygonize([net]))
     faces = faces[shapely.contains(outline, shapely.point_on_surface(faces))]

@@ -106,8 +106,7 @@ class _Flat:
     @classmethod
     def of(cls, points: NDArray[np.float64], rings: tuple[Ring, ...]) -> _Flat:
         corners = [points[list(ring)] for ring in rings]
-        normal = _newell(corners[0])
-        normal /= max(float(np.linalg.norm(normal)), 1e-12)
+        normal = _normal(corners[0])
         across = np.cross(np.eye(3)[np.argmin(np.abs(normal))], normal)
         across /= max(float(np.linalg.norm(across)), 1e-12)
         axes = np.column_stack([across, np.cross(normal, across), normal])
@@ -255,49 +254,61 @@ def _any_meets(
     """Return whether any edge meets its triangle (rows pair up) beyond a shared corner."""
     shared = (edges[:, :, None] == triangles[:, None, :]).any(axis=2).sum(axis=1)
     edges, triangles = edges[shared < 2], triangles[shared < 2]
+    shared_corner = shared[shared < 2] == 1
     start, way = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
     a, b, c = (points[triangles[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     size = np.linalg.norm(normal, axis=1)
     sound = size > 1e-9
     normal = normal / np.where(sound, size, 1)[:, None]
-    lengths = np.linalg.norm(way, axis=1)
-    from_plane = np.einsum("ij,ij->i", start - a, normal)
-    rise = np.einsum("ij,ij->i", way, normal)
-    # the part of the edge (as fractions of it) that runs in the plane, and inside each side
-    low, high = _within(from_plane, rise, -TOUCH_M, TOUCH_M)
+    above = np.einsum("ij,ij->i", start - a, normal)
+    beyond = above + np.einsum("ij,ij->i", way, normal)
+    # where the edge meets the plane, as fractions of it: all along, or in one point
+    starts_in, ends_in = np.abs(above) <= TOUCH_M, np.abs(beyond) <= TOUCH_M
+    lies_in = starts_in & ends_in
+    point = np.where(starts_in, 0.0, np.where(ends_in, 1.0, _ratio(above, above - beyond)))
+    low, high = np.where(lies_in, 0.0, point), np.where(lies_in, 1.0, point)
+    crosses = starts_in | ends_in | (above * beyond < 0)
+    # at a common corner the edge only touches, unless it runs on in the plane
+    meets = lies_in | (crosses & ~shared_corner)
     for p, q in ((a, b), (b, c), (c, a)):
         inward = np.cross(normal, q - p)
         inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-12)
         depth = np.einsum("ij,ij->i", start - p, inward)
         slope = np.einsum("ij,ij->i", way, inward)
-        enter, leave = _within(depth, slope, TOUCH_M, np.inf)
+        enter, leave = _inside(depth, slope)
         low, high = np.maximum(low, enter), np.minimum(high, leave)
-    # at a shared corner the edge starts on the rim, so whatever remains inside is contact
-    return bool((sound & (high >= low) & (lengths > 0)).any())
+    return bool((sound & meets & (high >= low)).any())
 
 
-def _within(
-    start: NDArray[np.float64], slope: NDArray[np.float64], least: float, most: float
+def _inside(
+    depth: NDArray[np.float64], slope: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the fractions between which start + t·slope lies from *least* to *most*, 0 ≤ t ≤ 1."""
+    """Return the fractions t between which depth + t·slope is more than a touch."""
     still = np.abs(slope) < 1e-12
-    safe = np.where(still, 1.0, slope)
-    one, other = (least - start) / safe, (most - start) / safe
-    low, high = np.minimum(one, other), np.maximum(one, other)
-    inside = (start >= least) & (start <= most)
-    low = np.where(still, np.where(inside, 0.0, 2.0), low)
-    high = np.where(still, np.where(inside, 1.0, -1.0), high)
-    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+    turn = _ratio(TOUCH_M - depth, slope)
+    never = still & (depth < TOUCH_M)
+    low = np.where(never, np.inf, np.where(still | (slope < 0), -np.inf, turn))
+    high = np.where(still | (slope > 0), np.inf, turn)
+    return low, high
+
+
+def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(over, under, out=np.zeros_like(over), where=np.abs(under) > 1e-12)
 
 
 def _edges(ring: Ring) -> list[tuple[int, int]]:
     return list(zip(ring, (*ring[1:], ring[0]), strict=True))
 
 
-def _newell(ring: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = ring - ring[0]
-    return np.asarray(np.cross(spread, np.roll(spread, -1, axis=0)).sum(axis=0))
+def _normal(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit normal of a ring (Newell); of a bow tie, that of the plane it lies in."""
+    spread = ring - ring.mean(axis=0)
+    total = np.cross(spread, np.roll(spread, -1, axis=0)).sum(axis=0)
+    size = np.linalg.norm(total)
+    if size < 1e-6 * float((spread**2).sum()):
+        return np.asarray(np.linalg.svd(spread)[2][2])
+    return np.asarray(total / size)
 
 
 def _area(ring: NDArray[np.float64]) -> float:

@@ -1,0 +1,109 @@
+"""CityJSON as its specification wants it, and as cjio reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from cjio import cityjson as cjio
+from shapely import union_all
+from shapely.geometry import box
+
+from processes.core.building import BuildingModel
+from processes.roofs.cityjson import cityjson
+from processes.roofs.extrude import extrude, tidy
+
+COURT = box(431000, 5290000, 431020, 5290014).difference(box(431005, 5290005, 431009, 5290009))
+TWINS = union_all([box(431040, 5290000, 431046, 5290006), box(431060, 5290000, 431066, 5290006)])
+
+
+def model(ident, outline, **attributes):
+    solids = tuple(extrude(part, 140.0, 146.5) for part in tidy(outline))
+    return BuildingModel(ident, solids, "1.2", attributes)
+
+
+MODELS = [model("court", COURT, roof_m=146.5, reason=None), model("twins", TWINS, lod=1)]
+DOCUMENT = cityjson(MODELS, "EPSG:32631")
+
+
+def breaches(document):
+    """Return what the CityJSON 2.0 specification forbids in a document of solids."""
+    found = []
+    allowed = {"type", "version", "transform", "metadata", "CityObjects", "vertices"}
+    found += [f"member {name}" for name in document if name not in allowed]
+    if document["type"] != "CityJSON" or document["version"] != "2.0":
+        found.append("type or version")
+    if any(len(v) != 3 or any(type(c) is not int for c in v) for v in document["vertices"]):
+        found.append("vertices are not triples of integers")
+    if len({tuple(v) for v in document["vertices"]}) < len(document["vertices"]):
+        found.append("duplicate vertices")
+    system = document["metadata"].get("referenceSystem", "")
+    if not re.fullmatch(r"https://www\.opengis\.net/def/crs/[^/]+/[^/]+/[^/]+", system):
+        found.append("referenceSystem")
+    used = set()
+    for ident, item in document["CityObjects"].items():
+        if item["type"] != "Building" or set(item) - {"type", "attributes", "geometry"}:
+            found.append(f"{ident}: not a plain Building")
+        for geometry in item["geometry"]:
+            if not re.fullmatch(r"\d\.\d", geometry["lod"]):
+                found.append(f"{ident}: lod")
+            many = geometry["type"] == "MultiSolid"
+            bounds, values = geometry["boundaries"], geometry["semantics"]["values"]
+            for shells, kinds in zip(
+                *((bounds, values) if many else ([bounds], [values])), strict=True
+            ):
+                for shell, kind in zip(shells, kinds, strict=True):
+                    if len(shell) != len(kind):
+                        found.append(f"{ident}: semantics do not match the faces")
+                    if not all(0 <= k < len(geometry["semantics"]["surfaces"]) for k in kind):
+                        found.append(f"{ident}: semantics point nowhere")
+                    used |= {i for face in shell for ring in face for i in ring}
+    if used != set(range(len(document["vertices"]))):
+        found.append("vertices that are unused or missing")
+    return found
+
+
+def test_the_document_keeps_the_rules():
+    assert breaches(DOCUMENT) == []
+    json.dumps(DOCUMENT, allow_nan=False)
+
+
+def test_the_same_models_give_the_same_document():
+    assert json.dumps(cityjson(MODELS, "EPSG:32631")) == json.dumps(DOCUMENT)
+
+
+def test_vertices_come_back_to_the_millimetre():
+    scale, shift = (np.array(DOCUMENT["transform"][k]) for k in ("scale", "translate"))
+    back = np.array(DOCUMENT["vertices"]) * scale + shift
+    assert back.min(axis=0) == pytest.approx([431000, 5290000, 140], abs=1e-6)
+    assert back.max(axis=0) == pytest.approx([431066, 5290014, 146.5], abs=1e-6)
+
+
+def test_a_courtyard_is_an_inner_ring_and_parts_are_a_multisolid():
+    court, twins = (DOCUMENT["CityObjects"][i]["geometry"][0] for i in ("court", "twins"))
+    assert court["type"] == "Solid"
+    assert [len(face) for face in court["boundaries"][0][:2]] == [2, 2]
+    assert (twins["type"], len(twins["boundaries"])) == ("MultiSolid", 2)
+
+
+def test_absent_attributes_are_left_out():
+    assert DOCUMENT["CityObjects"]["court"]["attributes"] == {"roof_m": 146.5}
+
+
+def test_the_title_says_what_heights_are():
+    assert "WGS84 ellipsoid" in DOCUMENT["metadata"]["title"]
+
+
+def test_cjio_reads_it():
+    read = cjio.CityJSON(j=json.loads(json.dumps(DOCUMENT)))
+    assert read.get_epsg() == 32631
+    assert read.number_city_objects_level1() == 2
+    assert read.get_version() == "2.0"
+
+
+def test_no_building_is_a_document_too():
+    empty = cityjson([], "EPSG:32631")
+    assert (empty["CityObjects"], empty["vertices"]) == ({}, [])
+    assert cjio.CityJSON(j=empty).is_empty()

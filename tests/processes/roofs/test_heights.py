@@ -1,0 +1,86 @@
+"""Heights under an outline, on rasters whose heights are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+from scipy.ndimage import gaussian_filter
+from shapely.geometry import box
+
+from processes.core.raster import Grid, Raster
+from processes.roofs.heights import NoHeights, flat_roof, measure, roof_cells, window_over
+
+GRID = Grid("EPSG:32631", Affine(0.5, 0, 431000.0, 0, -0.5, 5290100.0), 200, 200)
+HOUSE = box(431020, 5290030, 431032, 5290050)
+
+
+def raster(values):
+    return Raster(np.broadcast_to(np.asarray(values, np.float32), GRID.shape).copy(), GRID)
+
+
+def scene(roof_m=150.0, ground_m=140.0):
+    """Return a surface with a box of known height on HOUSE, and its terrain."""
+    x, y = GRID.xy(*np.mgrid[0:200, 0:200])
+    inside = (x > 431020) & (x < 431032) & (y > 5290030) & (y < 5290050)
+    return raster(np.where(inside, roof_m, ground_m)), raster(ground_m)
+
+
+def test_a_box_has_one_height():
+    dsm, dtm = scene(150.0, 140.0)
+    heights = measure(HOUSE, roof_cells(HOUSE, dsm), dtm)
+    assert (heights.min_m, heights.median_m, heights.max_m, heights.roof_m) == (150,) * 4
+    assert heights.ground_m == heights.base_m == 140
+
+
+def test_blurred_walls_do_not_lower_the_roof():
+    dsm, dtm = scene(150.0, 140.0)
+    blurred = Raster(gaussian_filter(dsm.values, 1.0), GRID)
+    heights = measure(HOUSE, roof_cells(HOUSE, blurred), dtm)
+    assert heights.roof_m == pytest.approx(150.0, abs=0.02)
+    assert heights.inset_m == 1.0
+
+
+def test_single_wrong_cells_do_not_set_the_extremes():
+    dsm, dtm = scene()
+    row, col = (round(float(v)) for v in GRID.rowcol(431026.0, 5290040.0))
+    dsm.values[row, col] = 400.0
+    assert measure(HOUSE, roof_cells(HOUSE, dsm), dtm).max_m == 150.0
+
+
+def test_a_shed_is_read_without_inset():
+    shed = box(431020, 5290030, 431021.8, 5290032)
+    dsm, dtm = scene()
+    heights = measure(shed, roof_cells(shed, dsm), dtm)
+    assert heights.roof_m == 150.0
+    assert heights.inset_m < 1.0
+
+
+def test_a_building_on_a_slope_stands_on_its_lowest_ground():
+    x, _ = GRID.xy(*np.mgrid[0:200, 0:200])
+    dtm = raster(140 + 0.1 * (x - 431020))
+    heights = measure(HOUSE, roof_cells(HOUSE, scene()[0]), dtm)
+    assert heights.base_m == pytest.approx(140.0, abs=0.05)
+    assert heights.ground_m == pytest.approx(140.6, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "outline", [HOUSE, box(0, 0, 10, 10)], ids=["only voids", "beside the raster"]
+)
+def test_without_surface_there_is_no_height(outline):
+    with pytest.raises(NoHeights, match="surface"):
+        roof_cells(outline, raster(np.nan))
+
+
+def test_without_terrain_there_is_no_ground():
+    with pytest.raises(NoHeights, match="terrain"):
+        measure(HOUSE, roof_cells(HOUSE, scene()[0]), raster(np.nan))
+
+
+def test_the_flat_roof_of_a_gable_halves_its_rise():
+    rise = np.abs(np.linspace(-1, 1, 2001))
+    assert flat_roof(100 + 3 * (1 - rise)) == pytest.approx(101.5, abs=0.01)
+
+
+def test_a_window_holds_every_cell_that_touches():
+    assert window_over((431000.1, 5290099.0, 431000.9, 5290099.9), GRID) == (0, 0, 3, 2)
