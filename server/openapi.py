@@ -223,7 +223,7 @@ def _processes(paths: dict[str, Any], processes: Mapping[str, Process[Any, Any]]
 
 
 def _input(entry: Mapping[str, Any]) -> dict[str, Any]:
-    schema = oas30(entry["schema"])
+    schema: dict[str, Any] = oas30(entry["schema"])
     if entry["maxOccurs"] == "unbounded":
         schema = {"oneOf": [schema, _several(schema)]}
     return schema | {"description": entry["description"]}
