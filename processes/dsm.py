@@ -1,0 +1,412 @@
+"""Surface model: the height of everything that two or more satellite images see.
+
+Sensor models are tied together first (tie points, one shift an image), so wrong pointing does no
+harm. Then, block by block, pairs are resampled to epipolar geometry, matched densely, intersected
+and put on a map grid; what only one image sees is filled from the ground side and marked.
+Heights are metres above the WGS84 ellipsoid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import ceil
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from processes.core.errors import (
+    InvalidInput,
+    NoTexture,
+    OutsideArea,
+    TooFewImages,
+    UnknownCrs,
+)
+from processes.core.process import (
+    Asset,
+    ImageRefs,
+    Inputs,
+    Layer,
+    Outputs,
+    Process,
+    Workspace,
+)
+from processes.core.raster import Grid, Image, Raster, RasterSource
+
+if TYPE_CHECKING:
+
+    from processes.stereo.coverage import Pair
+    from processes.stereo.pointing import Pointing, View
+    from processes.stereo.surface import Scene
+
+Geometry = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "format": "geojson-geometry",
+            "required": ["type", "coordinates"],
+            "properties": {
+                "type": {"type": "string", "enum": ["Polygon", "MultiPolygon"]},
+                "coordinates": {"type": "array", "items": {}},
+            },
+        }
+    ),
+]
+
+BLOCK_PX = 1400
+"""Largest side of a block of the map: about 400 MB each while it is matched."""
+MARGIN_M = 40.0
+MOST_PAIRS = 6
+LOWEST_M, HIGHEST_M = -450.0, 9000.0
+
+
+class DsmInputs(Inputs):
+    """What a surface model is made from."""
+
+    images: ImageRefs = Field(
+        description="Two or more images of one place with sensor models (RPC): STAC Items, one "
+        "ItemCollection, or GeoTIFFs. The first is the reference: its pointing is kept."
+    )
+    aoi: Geometry | None = Field(
+        default=None,
+        description="Area of interest, a GeoJSON Polygon or MultiPolygon in degrees. By default "
+        "all that two images see.",
+    )
+    dem: Asset | None = Field(
+        default=None,
+        description="A coarse elevation model. Not needed; it steadies the absolute height, which "
+        "two images cannot tell from their pointing.",
+    )
+    dem_heights: Literal["auto", "ellipsoid", "geoid"] = Field(
+        default="auto",
+        description="What the heights of dem stand on. auto: as its reference system says, else "
+        "whichever of the two fits the images; geoid is EGM96.",
+    )
+    resolution_m: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=100.0,
+        description="Cell size, metres. By default that of the images, rounded to 0.1 m.",
+    )
+    crs: str | None = Field(
+        default=None,
+        description="Projected reference system of the products, such as EPSG:32631. By default "
+        "the UTM zone of the scene.",
+    )
+
+
+class DsmOutputs(Outputs):
+    """A surface model, and how far it can be trusted."""
+
+    dsm: Asset = Field(description="Surface heights above the WGS84 ellipsoid, metres.")
+    confidence: Asset = Field(
+        description="How likely each height is right within a metre, 0 to 1; 0 where filled."
+    )
+    ortho_mask: Asset = Field(
+        description="Where each height comes from: 0 outside what two images see (empty), "
+        "1 measured, 2 filled from the ground side of a wall that hides it from an image, "
+        "3 a narrow gap filled, 4 a wide gap interpolated, 5 inside but empty, too wide to fill."
+    )
+
+
+def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
+    """Return the surface model of a scene."""
+    work.progress(0.0, "opening images")
+    views = open_views(work.images(inputs.images))
+    area = area_of(inputs.aoi)
+    crs = metric_crs(inputs.crs) if inputs.crs else None
+    dem = work.open_raster(inputs.dem) if inputs.dem else None
+
+    work.progress(0.03, f"tie points between {len(views)} images")
+    tied, heights_m = tie(views, dem, inputs.dem_heights, area)
+    scene, grid = plan(views, tied, heights_m, area, crs, inputs.resolution_m)
+    work.progress(0.15, _pointing_message(tied))
+
+    layers = _layers(views, tied)
+    assets = work.map_layers(
+        layers,
+        _kernel(scene, grid, area, work),
+        grid=grid,
+        margin_m=MARGIN_M,
+        block_px=_block_px(grid),
+    )
+    work.progress(1.0, "surface model written")
+    return DsmOutputs(dsm=assets[0], confidence=assets[1], ortho_mask=assets[2])
+
+
+def open_views(images: Sequence[Image]) -> list[View]:
+    """Return images with their sensor models. Raises TooFewImages, NoRpc, BrokenRpc, NoTexture."""
+    from processes.stereo.pointing import View
+    from processes.stereo.rpc import choose
+
+    if len(images) < 2:
+        raise TooFewImages(f"stereo needs two images or more, {len(images)} given")
+    views = []
+    for image in images:
+        raster = image.raster
+        model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
+        _require_texture(image)
+        shape = raster.shape[1], raster.shape[2]
+        views.append(View(image.id, model, shape, _reader(raster)))
+    return views
+
+
+def _reader(raster: RasterSource) -> Callable[[int, int, int, int], Any]:
+    return lambda row0, col0, height, width: raster.read(row0, col0, height, width)
+
+
+def _require_texture(image: Image) -> None:
+    """Refuse an image without data or without contrast; 25 samples of it are read."""
+    import numpy as np
+
+    _, rows, cols = image.raster.shape
+    side = 128
+    seen = varied = False
+    for v in np.linspace(0.02, 0.98, 5):
+        for u in np.linspace(0.02, 0.98, 5):
+            row0 = int(v * max(rows - side, 0))
+            col0 = int(u * max(cols - side, 0))
+            piece = image.raster.read(row0, col0, min(side, rows), min(side, cols))
+            piece = piece[np.isfinite(piece)]
+            if piece.size:
+                seen = True
+                varied |= bool(piece.max() > piece.min())
+            if varied:
+                return
+    if not seen:
+        raise NoTexture(f"{image.id} holds no data: every pixel is nodata or not a number")
+    raise NoTexture(f"{image.id} is constant: there is nothing to match")
+
+
+def area_of(aoi: dict[str, Any] | None) -> Any:
+    """Return the area of interest as a geometry in degrees, or None. Raises InvalidInput."""
+    if aoi is None:
+        return None
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    if aoi.get("type") not in ("Polygon", "MultiPolygon"):
+        raise InvalidInput("input aoi: give a GeoJSON Polygon or MultiPolygon geometry")
+    try:
+        area = shape(aoi)
+    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        raise InvalidInput("input aoi: its coordinates do not form a polygon") from None
+    if area.is_empty or not area.is_valid or area.area == 0.0:
+        raise InvalidInput("input aoi: the polygon is empty or crosses itself")
+    xmin, ymin, xmax, ymax = area.bounds
+    if xmin < -180.0 or xmax > 180.0 or ymin < -90.0 or ymax > 90.0:
+        raise InvalidInput("input aoi: coordinates must be longitude and latitude in degrees")
+    return area
+
+
+def metric_crs(text: str) -> str:
+    """Return a projected, metric reference system in its shortest form. Raises UnknownCrs."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError:
+        raise UnknownCrs(f"crs {text[:60]!r} is unknown: give one such as EPSG:32631") from None
+    crs = crs.to_2d() if len(crs.axis_info) == 3 else crs
+    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
+        raise UnknownCrs(f"crs {text[:60]!r} is not a projection in metres: use one such as UTM")
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def utm_zone(lon: float, lat: float) -> str:
+    """Return the UTM zone of a place."""
+    zone = min(int((lon + 180.0) % 360.0 // 6) + 1, 60)
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+
+def tie(
+    views: Sequence[View],
+    dem: RasterSource | None,
+    dem_heights: Literal["auto", "ellipsoid", "geoid"],
+    area: Any,
+) -> tuple[Pointing, tuple[float, float]]:
+    """Return sensor models that agree, and the bounds of the heights in the scene."""
+    import numpy as np
+
+    from processes.stereo import coverage, elevation, pointing
+
+    low = max(LOWEST_M, max(v.model.height_off - v.model.height_scale for v in views))
+    high = min(HIGHEST_M, min(v.model.height_off + v.model.height_scale for v in views))
+    if low >= high:
+        low, high = LOWEST_M, HIGHEST_M
+    pairs, (low, high) = coverage.pairs_of(views, list(np.linspace(low, high, 9)), area)
+    if dem is not None:
+        low, high = _narrowed(dem, dem_heights, pairs, low, high)
+    middle = 0.5 * (low + high)
+    at = pairs[0].ground.centroid
+    gsd_m = coverage.sampling_m(views, at.x, at.y, middle)
+    ties = pointing.ties_of(
+        views,
+        [
+            (p.left, p.right, coverage.pieces(p.ground, pointing.WINDOW_PX * gsd_m))
+            for p in pairs[:MOST_PAIRS]
+        ],
+        heights_m=(low, high),
+        gsd_m=gsd_m,
+    )
+    if ties.count < pointing.ENOUGH:
+        raise NoTexture(
+            "no common features were found in the images: are they of one place, cloud-free and in "
+            "one season?"
+        )
+    tied = pointing.adjust([v.model for v in views], ties, height_m=middle)
+    if dem is not None:
+        ground = elevation.heights_at(dem, tied.lon, tied.lat)
+        reference = dem_heights
+        if reference == "auto":
+            reference = elevation.stated_reference(dem) or elevation.likely_reference(
+                tied.height_m, ground, tied.lon, tied.lat
+            )
+        if reference == "geoid":
+            ground = ground + elevation.undulation_m(tied.lon, tied.lat)
+        px_per_m = pairs[0].base_to_height / gsd_m
+        tied = elevation.lifted(tied, elevation.lift_m(tied, ground, px_per_m))
+    bottom, top = np.quantile(tied.height_m, (0.005, 0.995))
+    return tied, (float(bottom) - 20.0, float(top) + 80.0)
+
+
+def _narrowed(
+    dem: RasterSource, dem_heights: str, pairs: Sequence[Pair], low: float, high: float
+) -> tuple[float, float]:
+    """Return the heights that a coarse model leaves possible, with room for what stands on it."""
+    import numpy as np
+
+    from processes.stereo import elevation
+
+    xmin, ymin, xmax, ymax = pairs[0].ground.bounds
+    lon, lat = np.meshgrid(np.linspace(xmin, xmax, 40), np.linspace(ymin, ymax, 40))
+    ground = elevation.heights_at(dem, lon, lat)
+    if not np.isfinite(ground).any():
+        raise OutsideArea("dem does not cover the images: give another, or none")
+    shift = elevation.undulation_m(lon, lat)
+    possible = {"auto": (np.minimum(shift, 0), np.maximum(shift, 0)), "geoid": (shift, shift)}
+    down, up = possible.get(dem_heights, (0.0, 0.0))
+    bottom = float(np.nanmin(ground + down)) - 150.0
+    top = float(np.nanmax(ground + up)) + 350.0
+    if max(low, bottom) >= min(high, top):
+        return low, high
+    return max(low, bottom), min(high, top)
+
+
+def plan(
+    views: Sequence[View],
+    tied: Pointing,
+    heights_m: tuple[float, float],
+    area: Any,
+    crs: str | None,
+    resolution_m: float | None,
+) -> tuple[Scene, Grid]:
+    """Return all that blocks need to know, and the lattice of the products."""
+    import numpy as np
+    from pyproj import Transformer
+    from shapely.ops import unary_union
+
+    from processes.stereo import coverage
+    from processes.stereo.surface import Scene, on_plane
+
+    corrected = [replace(v, model=m) for v, m in zip(views, tied.models, strict=True)]
+    levels = list(np.quantile(tied.height_m, (0.02, 0.5, 0.98)))
+    pairs, _ = coverage.pairs_of(corrected, levels, area)
+    pairs = pairs[:MOST_PAIRS]
+    seen = unary_union([pair.ground for pair in pairs])
+    seen = seen if area is None else seen.intersection(area)
+    middle = seen.centroid
+    crs = crs or utm_zone(middle.x, middle.y)
+    gsd_m = coverage.sampling_m(corrected, middle.x, middle.y, levels[1])
+    scene = Scene(
+        views=corrected,
+        pairs=pairs,
+        heights_m=heights_m,
+        height_m=float(levels[1]),
+        gsd_m=gsd_m,
+        to_plane=Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform,
+        to_degrees=Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform,
+    )
+    cell_m = resolution_m or max(round(gsd_m, 1), 0.1)
+    return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
+
+
+def _kernel(
+    scene: Scene, whole: Grid, area: Any, work: Workspace
+) -> Callable[[Grid], Sequence[Raster]]:
+    """Return the function that makes one block of the three products."""
+    from processes.stereo.fuse import Origin
+    from processes.stereo.surface import cells_inside, on_plane, surface
+
+    blocks = ceil(whole.height / _block_px(whole)) * ceil(whole.width / _block_px(whole))
+    done, lock = [0], Lock()
+    shape = None if area is None else on_plane(scene, area)
+
+    def kernel(grid: Grid) -> Sequence[Raster]:
+        import numpy as np
+
+        made = surface(scene, grid)
+        dsm, confidence, origin = made.dsm, made.confidence, made.origin
+        if shape is not None:
+            out = ~cells_inside(shape, grid)
+            dsm = np.where(out, np.float32(np.nan), dsm)
+            confidence = np.where(out, np.float32(0), confidence)
+            origin = np.where(out, np.uint8(Origin.OUTSIDE), origin)
+        with lock:
+            done[0] += 1
+            fraction = 0.15 + 0.8 * done[0] / blocks
+            work.progress(fraction, f"surface: block {done[0]} of {blocks}")
+        return [Raster(dsm, grid), Raster(confidence, grid), Raster(origin, grid)]
+
+    return kernel
+
+
+def _block_px(grid: Grid) -> int:
+    """Return the side of blocks that share the grid evenly, at most BLOCK_PX."""
+    side = max(grid.height, grid.width)
+    return ceil(side / ceil(side / BLOCK_PX))
+
+
+def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
+    shifts = {
+        v.id: [round(r, 4), round(c, 4)] for v, (r, c) in zip(views, tied.shifts_px, strict=True)
+    }
+    facts = {
+        "OROGRAPH_POINTING": json.dumps(shifts),
+        "OROGRAPH_TIE_POINTS": str(tied.ties),
+        "OROGRAPH_TIE_RESIDUAL_BEFORE_PX": f"{tied.before_px:.3f}",
+        "OROGRAPH_TIE_RESIDUAL_AFTER_PX": f"{tied.after_px:.3f}",
+        "VERTICAL_REFERENCE": "WGS84 ellipsoid",
+    }
+    origins = "0 outside, 1 measured, 2 filled occlusion, 3 filled gap, 4 interpolated, 5 empty"
+    return [
+        Layer("dsm", band_names=["height"], tags=facts),
+        Layer("confidence", band_names=["confidence"], tags=facts),
+        Layer(
+            "ortho_mask", "uint8", band_names=["origin"], tags={"OROGRAPH_VALUES": origins} | facts
+        ),
+    ]
+
+
+def _pointing_message(tied: Pointing) -> str:
+    return (
+        f"{tied.ties} tie points: residual {tied.before_px:.2f} px before, "
+        f"{tied.after_px:.2f} px after pointing correction"
+    )
+
+
+DSM = Process(
+    id="dsm",
+    title="Surface model",
+    description=__doc__,
+    version="1.0.0",
+    inputs=DsmInputs,
+    outputs=DsmOutputs,
+    run=run,
+    keywords=("stereo", "elevation"),
+)

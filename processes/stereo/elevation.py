@@ -1,0 +1,106 @@
+"""A coarse elevation model beside the images: where to look for heights, and how high they are.
+
+Two images alone cannot tell a pointing error along the epipolar lines from height: it lifts or
+sinks the whole scene, by metres. A coarse model is wrong by metres too, but its median over a
+scene much less, so the two are weighed against each other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from processes.core.errors import InvalidInput
+from processes.core.raster import RasterSource
+from processes.stereo.geoid import undulation_m
+from processes.stereo.pointing import Pointing
+
+Floats = NDArray[np.float64]
+Reference = Literal["ellipsoid", "geoid"]
+
+ENOUGH_TIES = 30
+POINTING_PX = 2.0
+"""How far a satellite's pointing along the epipolar line is off, one standard deviation."""
+DEM_M = 1.5
+"""How far the median of a coarse model over a scene is off, one standard deviation."""
+
+
+def heights_at(dem: RasterSource, lon: Floats, lat: Floats) -> Floats:
+    """Return the model's own heights at degrees, bilinearly; NaN outside and at voids."""
+    grid = dem.grid
+    if grid is None:
+        raise InvalidInput("dem has no georeference: give a map-projected or geographic raster")
+    x, y = Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True).transform(lon, lat)
+    row, col = grid.rowcol(x, y)
+    keep = np.isfinite(row) & np.isfinite(col)
+    keep &= (row > -1) & (col > -1) & (row < grid.height) & (col < grid.width)
+    out = np.full(np.shape(lon), np.nan)
+    if not keep.any():
+        return out
+    row, col = row[keep], col[keep]
+    row0, col0 = int(np.floor(row.min())), int(np.floor(col.min()))
+    tall, wide = int(np.ceil(row.max())) - row0 + 2, int(np.ceil(col.max())) - col0 + 2
+    z = dem.read(row0, col0, tall, wide, bands=[0])[0].astype(np.float64)
+    i, j = np.floor(row - row0).astype(int), np.floor(col - col0).astype(int)
+    fi, fj = row - row0 - i, col - col0 - j
+    corners = np.stack([z[i, j], z[i, j + 1], z[i + 1, j], z[i + 1, j + 1]])
+    weights = np.stack([(1 - fi) * (1 - fj), (1 - fi) * fj, fi * (1 - fj), fi * fj])
+    weights = np.where(np.isfinite(corners), weights, 0.0)
+    total = weights.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (np.nan_to_num(corners) * weights).sum(axis=0) / total
+    out[keep] = np.where(total > 0.49, value, np.nan)
+    return out
+
+
+def stated_reference(dem: RasterSource) -> Reference | None:
+    """Return what the model's reference system says its heights stand on, or None."""
+    crs = CRS.from_user_input(dem.grid.crs) if dem.grid else None
+    if crs is None or not (crs.is_compound or len(crs.axis_info) == 3):
+        return None
+    return "geoid" if crs.is_compound else "ellipsoid"
+
+
+def likely_reference(heights: Floats, above_dem: Floats, lon: Floats, lat: Floats) -> Reference:
+    """Return which reference brings a model nearer to measured ellipsoidal heights."""
+    plain = abs(float(np.nanmedian(heights - above_dem)))
+    lifted = abs(float(np.nanmedian(heights - above_dem - undulation_m(lon, lat))))
+    return "geoid" if lifted < plain else "ellipsoid"
+
+
+def lift_m(tied: Pointing, ground_m: Floats, px_per_m: float) -> float:
+    """Return how much higher the scene should stand, given a coarse model's heights at the ties.
+
+    The median difference, weighed by how well pointing and model are known: 0 where there are
+    too few points to tell.
+    """
+    difference = ground_m - tied.height_m
+    difference = difference[np.isfinite(difference)]
+    if difference.size < ENOUGH_TIES:
+        return 0.0
+    middle = float(np.median(difference))
+    scatter = 1.4826 * float(np.median(np.abs(difference - middle)))
+    pointing = (POINTING_PX / px_per_m) ** 2
+    model = DEM_M**2 + (0.2 * scatter) ** 2
+    return middle * pointing / (pointing + model)
+
+
+def lifted(tied: Pointing, lift: float) -> Pointing:
+    """Return the pointing whose rays meet *lift* metres higher along those of the first image."""
+    first = tied.models[0]
+    row, col = first.project(tied.lon, tied.lat, tied.height_m)
+    lon, lat = first.locate(row, col, tied.height_m + lift)
+    models, shifts = [first], [tied.shifts_px[0]]
+    for model, shift in zip(tied.models[1:], tied.shifts_px[1:], strict=True):
+        was = model.project(tied.lon, tied.lat, tied.height_m)
+        now = model.project(lon, lat, tied.height_m + lift)
+        drow, dcol = (float(np.median(a - b)) for a, b in zip(was, now, strict=True))
+        models.append(model.corrected(drow, dcol))
+        shifts.append((shift[0] + drow, shift[1] + dcol))
+    return Pointing(
+        tuple(models), tuple(shifts), tied.ties, tied.before_px, tied.after_px,
+        lon, lat, tied.height_m + lift,
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""A piece of surface model from pairs of images: rectify, match, intersect, rasterise, fuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import contains_xy, prepare
+from shapely.geometry import Polygon, box
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import transform
+
+from processes.core.raster import Grid
+from processes.stereo.coverage import Pair
+from processes.stereo.epipolar import rectify
+from processes.stereo.fuse import fill, fuse
+from processes.stereo.match import match
+from processes.stereo.pointing import View, rectified
+from processes.stereo.rasterise import rasterise
+from processes.stereo.triangulate import ray_table
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is known before dense matching: corrected views, pairs, heights, the map plane."""
+
+    views: Sequence[View]
+    pairs: Sequence[Pair]
+    heights_m: tuple[float, float]
+    """Bounds of everything that stands in the scene."""
+    height_m: float
+    gsd_m: float
+    to_plane: Plane
+    to_degrees: Plane
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Heights on a grid, how far they can be trusted, and where each comes from."""
+
+    dsm: Pixels
+    confidence: Pixels
+    origin: NDArray[np.uint8]
+
+
+def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
+    """Return the surface over a grid; cells that fewer than two images see stay empty."""
+    models, trusts = [], []
+    covered = np.zeros(grid.shape, bool)
+    for pair in scene.pairs:
+        piece = on_plane(scene, pair.ground).intersection(box(*grid.bounds))
+        if not isinstance(piece, Polygon) or piece.is_empty:
+            continue
+        covered |= cells_inside(piece, grid)
+        dsm, trust = _pair_surface(scene, pair, piece, grid, workers)
+        models.append(dsm)
+        trusts.append(trust)
+    if not models:
+        empty = np.full(grid.shape, np.nan, np.float32)
+        return Surface(empty, np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint8))
+    fused = fuse(models, trusts)
+    dsm, origin = fill(fused.dsm, cell_m=grid.cell_m, covered=covered)
+    return Surface(dsm, fused.confidence, origin)
+
+
+def _pair_surface(
+    scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers: int
+) -> tuple[Pixels, Pixels]:
+    left, right = scene.views[pair.left], scene.views[pair.right]
+    x, y = (np.array(v) for v in ground.exterior.coords.xy)
+    lon, lat = scene.to_degrees(x, y)
+    frame = rectify(
+        left.model, right.model, lon, lat,
+        heights_m=scene.heights_m, height_m=scene.height_m, gsd_m=scene.gsd_m,
+    )  # fmt: skip
+    rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
+    images = [rectified(v, frame, s) for v, s in ((left, "left"), (right, "right"))]
+    found = match(*images, *rays.disparities, workers=workers)
+    east, north, height = rays.points(found.disparity)
+    cells = rasterise(east, north, height, found.confidence, grid)
+    return cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm)
+
+
+def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
+    """Return the mean confidence of the points in each cell; its neighbours' where it has none."""
+    row, col = grid.rowcol(x.ravel(), y.ravel())
+    with np.errstate(invalid="ignore"):
+        keep = (row > -0.5) & (col > -0.5) & (row < grid.height - 0.5) & (col < grid.width - 0.5)
+    cell = np.rint(row[keep]).astype(int) * grid.width + np.rint(col[keep]).astype(int)
+    size = grid.height * grid.width
+    total = np.bincount(cell, confidence.ravel()[keep], size).reshape(grid.shape)
+    count = np.bincount(cell, minlength=size).reshape(grid.shape)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(count > 0, total / count, 0.0)
+    mean = np.where((count == 0) & np.isfinite(dsm), 0.5 * float(np.mean(mean[count > 0])), mean)
+    return mean.astype(np.float32)
+
+
+def cells_inside(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
+    """Return which cells of a grid have their centre in a shape of the map plane."""
+    row, col = np.mgrid[0 : grid.height, 0 : grid.width]
+    prepare(shape)
+    return np.asarray(contains_xy(shape, *grid.xy(row, col)))
+
+
+def on_plane(scene: Scene, shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape in degrees on the map plane."""
+    return transform(lambda x, y: scene.to_plane(np.asarray(x), np.asarray(y)), shape)
