@@ -60,5 +60,13 @@ class GridMismatch(OrographError):
     """Two rasters that belong together do not share a grid."""
 
 
+class NoGround(OrographError):
+    """A surface model shows no ground to make a terrain model from."""
+
+
+class NothingToCompare(OrographError):
+    """A product and its reference share no place, or one of them is empty."""
+
+
 class Cancelled(OrographError):
     """Somebody dismissed the job while it ran."""

@@ -76,10 +76,12 @@ def land(coarse: Heights, cell_m: float) -> Heights:
     return np.asarray(slope + fill(coarse - slope), np.float32)
 
 
-def at_cells(coarse: Heights, step: int, shape: tuple[int, ...]) -> Heights:
-    """Return a coarse raster at the cells of the fine one, bilinear."""
-    row = (np.arange(shape[0], dtype=np.float32) + 0.5) / step - 0.5
-    col = (np.arange(shape[1], dtype=np.float32) + 0.5) / step - 0.5
+def at_cells(
+    coarse: Heights, step: int, shape: tuple[int, ...], *, row0: int = 0, col0: int = 0
+) -> Heights:
+    """Return a coarse raster, bilinear, at the fine cells of a window that starts at a cell."""
+    row = (np.arange(row0, row0 + shape[0], dtype=np.float32) + 0.5) / step - 0.5
+    col = (np.arange(col0, col0 + shape[1], dtype=np.float32) + 0.5) / step - 0.5
     at_col, at_row = np.meshgrid(col, row)
     mode = cv2.BORDER_REPLICATE
     return np.asarray(cv2.remap(coarse, at_col, at_row, cv2.INTER_LINEAR, borderMode=mode))
@@ -94,7 +96,6 @@ def _slopes(coarse: Heights, cell_m: float) -> Heights:
     rows, cols = np.mgrid[: coarse.shape[0], : coarse.shape[1]]
     slope = level + drow * (rows - row.mean()) + dcol * (cols - col.mean())
     for reach_m in REACHES_M:
-        plane, weight = planes(coarse, reach_m / cell_m)
-        trust = weight / (weight + TRUST)
-        slope = trust * plane + (1 - trust) * slope
+        plane, weight = planes((coarse - slope).astype(np.float32), reach_m / cell_m)
+        slope = slope + weight / (weight + TRUST) * plane
     return np.asarray(slope, np.float32)
