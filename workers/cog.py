@@ -40,7 +40,7 @@ class RasterFile:
         """Open *path*; *shown* is its name in messages. Raises AssetUnreadable."""
         self._shown = shown
         self._lock = threading.Lock()
-        with _quiet():
+        with rasterio.Env(), _quiet():
             try:
                 self._file = DatasetReader(str(path), driver=list(DRIVERS), sharing=False)
             except RasterioIOError:
