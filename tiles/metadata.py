@@ -42,7 +42,7 @@ def properties(models: Iterable[BuildingModel]) -> list[Property]:
             types.setdefault(name, set())
             seen[name] = seen.get(name, 0) + (value is not None)
             if value is not None:
-                types[name].add(type(value))
+                types[name].add(next(k for k in (bool, int, float, str) if isinstance(value, k)))
     found = [Property("id", "id", "STRING", optional=False)]
     for name, kinds in types.items():
         if name == "id":

@@ -227,8 +227,8 @@ def _lonlat(vertices: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
         raise UnknownCrs(f"{crs!r} is no reference system that PROJ knows") from None
     to_wgs84 = Transformer.from_crs(plan, "EPSG:4326", always_xy=True)
     lon, lat = to_wgs84.transform(vertices[:, 0], vertices[:, 1], radians=False)
-    if len(lon):
-        lon = lon[0] + (lon - lon[0] + 180) % 360 - 180
+    if len(lon) and np.ptp(lon) > 180:
+        lon = lon % 360
     return np.asarray(np.radians(np.column_stack([lon, lat])))
 
 
