@@ -55,3 +55,10 @@ def planes(heights: Heights, sigma_px: float) -> tuple[Heights, Heights]:
         np.where(sure, fitted + level, level).astype(np.float32),
         np.where(sure, s0, 0).astype(np.float32),
     )
+
+
+def continued(values: Heights, margin: int) -> Heights:
+    """Return *values* with rims that go on with their slope: mirrored through the edge cell."""
+    if min(values.shape) == 1:
+        return np.pad(values, margin, mode="edge")
+    return np.pad(values, margin, mode="reflect", reflect_type="odd")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.fill import fill
-from processes.terrain.smooth import planes
+from processes.terrain.smooth import continued, planes
 
 COARSE_M = 4.0
 REACHES_M = (160.0, 40.0)
@@ -80,11 +80,12 @@ def at_cells(
     coarse: Heights, step: int, shape: tuple[int, ...], *, row0: int = 0, col0: int = 0
 ) -> Heights:
     """Return a coarse raster, bilinear, at the fine cells of a window that starts at a cell."""
-    row = (np.arange(row0, row0 + shape[0], dtype=np.float32) + 0.5) / step - 0.5
-    col = (np.arange(col0, col0 + shape[1], dtype=np.float32) + 0.5) / step - 0.5
+    wide = continued(coarse, 1)
+    row = (np.arange(row0, row0 + shape[0], dtype=np.float32) + 0.5) / step + 0.5
+    col = (np.arange(col0, col0 + shape[1], dtype=np.float32) + 0.5) / step + 0.5
     at_col, at_row = np.meshgrid(col, row)
     mode = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(coarse, at_col, at_row, cv2.INTER_LINEAR, borderMode=mode))
+    return np.asarray(cv2.remap(wide, at_col, at_row, cv2.INTER_LINEAR, borderMode=mode))
 
 
 def _slopes(coarse: Heights, cell_m: float) -> Heights:

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.smooth import continued
+from processes.terrain.span import at_cells
+
 COARSE_M = 4.0
 OPENING_M = 40.0
 SOFT_M = 15.0
@@ -27,19 +30,8 @@ def trend(heights: Heights, cell_m: float) -> Heights:
     # Beyond the rim the land goes on with its slope, else the opening flattens hillsides there.
     reach = max(1, round(OPENING_M / 2 / (step * cell_m)))
     margin = 3 * reach
-    wide = _continued(low, margin)
+    wide = continued(low, margin)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     opened = cv2.dilate(cv2.erode(wide, disc), disc)
     soft = cv2.GaussianBlur(opened, (0, 0), SOFT_M / (step * cell_m))
-    soft = soft[margin:-margin, margin:-margin]
-    row = (np.arange(rows, dtype=np.float32) + 0.5) / step - 0.5
-    col = (np.arange(cols, dtype=np.float32) + 0.5) / step - 0.5
-    at_col, at_row = np.meshgrid(col, row)
-    return np.asarray(
-        cv2.remap(soft, at_col, at_row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    )
-
-
-def _continued(values: Heights, margin: int) -> Heights:
-    """Return *values* with rims that mirror through the edge point: 2·edge − mirrored."""
-    return np.pad(values, margin, mode="reflect", reflect_type="odd")
+    return at_cells(soft[margin:-margin, margin:-margin], step, heights.shape)
