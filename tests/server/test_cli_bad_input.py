@@ -20,8 +20,13 @@ FAR = {"type": "Polygon", "coordinates": [[[9, 9], [9.01, 9], [9.01, 9.01], [9, 
 
 @pytest.fixture
 def pair(village, tmp_path):
-    """A copy of the bundled pair that may be spoilt."""
-    for name in (LEFT, RIGHT, "left_RPC.TXT", "right_RPC.TXT"):
+    """A copy of the bundled pair that may be spoilt; its only sensor models are the sidecars."""
+    for name in (LEFT, RIGHT):
+        shutil.copy(village / name, tmp_path / name)
+        with rasterio.open(village / name) as file:
+            values = file.read()
+        rewritten(tmp_path / name, lambda profile, values=values: values)
+    for name in ("left_RPC.TXT", "right_RPC.TXT"):
         shutil.copy(village / name, tmp_path / name)
     return tmp_path
 
@@ -46,8 +51,15 @@ def images(*names):
 def rewritten(path, values):
     with rasterio.open(path) as file:
         profile = file.profile
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values(profile))
+    replaced(path, values(profile), profile)
+
+
+def replaced(path, values, profile):
+    """Write beside and rename: writing over a file would take its sidecars along."""
+    new = path.with_name("new.tif")
+    with rasterio.open(new, "w", **profile) as file:
+        file.write(values)
+    new.replace(path)
 
 
 def edited(path, pattern, replacement):
@@ -137,10 +149,8 @@ def test_an_image_of_nothing(pair, capsys):
 
 
 def test_an_image_of_nan(pair, capsys):
-    with rasterio.open(
-        pair / RIGHT, "w", driver="GTiff", height=900, width=900, count=1, dtype="float32"
-    ) as file:
-        file.write(np.full((1, 900, 900), np.nan, np.float32))
+    profile = {"driver": "GTiff", "height": 900, "width": 900, "count": 1, "dtype": "float32"}
+    replaced(pair / RIGHT, np.full((1, 900, 900), np.nan, np.float32), profile)
     assert "NoTexture" in answered(pair, capsys, {"images": images(LEFT, RIGHT)})
 
 
