@@ -147,6 +147,13 @@ def _up(_: argparse.Namespace) -> int:
     return up(Settings())
 
 
+def _serve(_: argparse.Namespace) -> int:
+    from server.local import serve
+    from server.settings import Settings
+
+    return serve(Settings())
+
+
 def _demo(_: argparse.Namespace) -> int:
     from server.demo import demo
     from server.settings import Settings
@@ -192,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, command, text in (
         ("up", _up, "the whole stack on this machine, until Ctrl-C"),
+        ("serve", _serve, "the API alone, for a database, broker and workers of one's own"),
         ("demo", _demo, "the stack, one job on the bundled scene, and its map"),
         ("migrate", _migrate, "prepare the database of OROGRAPH_DATABASE_URL"),
         ("openapi", _openapi, "write openapi/openapi.json"),

@@ -61,6 +61,23 @@ def up(settings: Settings) -> int:
         return 0
 
 
+def serve(settings: Settings) -> int:
+    """Serve the API alone, in front of a database, a broker and workers of one's own."""
+    if settings.database_url is None or settings.broker_url is None:
+        raise CannotStart("set OROGRAPH_DATABASE_URL and OROGRAPH_BROKER_URL, or use orograph up")
+    for name in FOLDERS:
+        (settings.data / name).mkdir(parents=True, exist_ok=True)
+    try:
+        with ended_by_signals(), _listener(settings.host, settings.port) as listener:
+            migrate(settings.database_url)
+            with _api(settings, listener) as thread:
+                while thread.is_alive():
+                    thread.join(0.5)
+                raise CannotStart("the API ended: its messages are above")
+    except KeyboardInterrupt:
+        return 0
+
+
 @contextmanager
 def stack(settings: Settings) -> Iterator[Stack]:
     """Run everything until the block is left. Raises CannotStart, naming the remedy."""
@@ -170,12 +187,16 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _api(settings: Settings, listener: socket.socket) -> Iterator[None]:
+def _api(settings: Settings, listener: socket.socket) -> Iterator[threading.Thread]:
     """Serve HTTP from a thread, so that the main thread is free for signals."""
     from server.app import create_app
 
     config = uvicorn.Config(
-        create_app(settings), log_level="warning", lifespan="on", timeout_graceful_shutdown=5
+        create_app(settings),
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,  # server/proxy.py decides whom to believe
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="api", daemon=True)
@@ -186,7 +207,7 @@ def _api(settings: Settings, listener: socket.socket) -> Iterator[None]:
             if not thread.is_alive() or time.monotonic() > end:
                 raise CannotStart("the API did not start: its messages are above")
             time.sleep(0.02)
-        yield
+        yield thread
     finally:
         server.should_exit = True
         thread.join(15)

@@ -103,7 +103,10 @@ def enqueue(app: Celery, job_id: str, queue: str = "cpu") -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker until it is told to stop; `--pool NAME` is what the guardian starts."""
+    """Run a worker until it is told to stop; `--check` says whether one on this machine is well.
+
+    `--pool NAME` is what the guardian starts.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
@@ -116,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if arguments and arguments[0] == "--pool":
         return _compute(settings, arguments[1])
+    if arguments and arguments[0] == "--check":
+        return _checked(settings)
     return _guard(settings)
 
 
@@ -270,6 +275,22 @@ def _hand_back(database_url: str, name: str) -> None:
             jobs.release(connection, name)
     except psycopg.OperationalError as error:
         log.warning("jobs could not be handed back, their leases will run out: %s", error)
+
+
+def _checked(settings: WorkerSettings) -> int:
+    """Return 0 where a pool runs here and reaches what it needs, else say what is wrong."""
+    try:
+        psycopg.connect(settings.database_url, connect_timeout=3).close()
+        with celery_app(settings.broker_url).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+    except (psycopg.OperationalError, BrokerDown, OSError) as error:
+        print(f"orograph worker: {error}", file=sys.stderr)
+        return 1
+    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    if any({"workers.app", "--pool"} <= set(command) for command in commands):
+        return 0
+    print("orograph worker: no pool runs", file=sys.stderr)
+    return 1
 
 
 def _transport_options(broker_url: str) -> dict[str, object]:
