@@ -83,6 +83,13 @@ def starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
+def runs(first: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row numbers of runs *which*, where run i is first[i] … first[i + 1] - 1."""
+    counts = first[which + 1] - first[which]
+    within = np.arange(counts.sum()) - np.repeat(starts(counts)[:-1], counts)
+    return np.asarray(np.repeat(first[which], counts) + within)
+
+
 def face_sizes(table: Faces) -> NDArray[np.int64]:
     """Return the number of corners of each face, holes included."""
     return np.diff(starts(table.ring_sizes)[starts(table.face_rings)])
@@ -115,13 +122,12 @@ def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
     ]
     done = simple.copy()
     done[quads] = True
-    ring_end = starts(table.ring_sizes)
-    face_ring = starts(table.face_rings)
-    for face in np.flatnonzero(~done):
-        corners = slice(first[face], first[face + 1])
-        flat = _projected(positions[table.corners[corners]], face_normal[face])
+    rest = np.flatnonzero(~done)
+    plans, plan = _flattened(table, positions, face_normal, rest), starts(sizes[rest])
+    ring_end, face_ring = starts(table.ring_sizes), starts(table.face_rings)
+    for number, face in enumerate(rest):
         ends = ring_end[face_ring[face] + 1 : face_ring[face + 1] + 1] - first[face]
-        pieces = _cover(flat, ends) + first[face]
+        pieces = _cover(plans[plan[number] : plan[number + 1]], ends) + first[face]
         found.append((np.full(len(pieces), face), pieces))
     owner = np.concatenate([face for face, _ in found])
     corners3 = np.concatenate([triangle for _, triangle in found])
@@ -146,13 +152,23 @@ def _convex(quads: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((one * other).sum(axis=1) > 0.5 * lengths)
 
 
-def _projected(corners: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, 2) coordinates in the plane of the face, anticlockwise about its normal."""
-    helper = np.eye(3)[np.argmin(np.abs(normal))]
-    across = np.cross(helper, normal)
-    across /= np.linalg.norm(across)
-    axes = np.column_stack([across, np.cross(normal, across)])
-    return np.ascontiguousarray((corners - corners[0]) @ axes)
+def _flattened(
+    table: Faces,
+    positions: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    which: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return (n, 2) corners of faces *which*, each in its own plane, anticlockwise from outside."""
+    across = np.cross(np.eye(3)[np.argmin(np.abs(normal[which]), axis=1)], normal[which])
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-30)
+    along = np.cross(normal[which], across)
+    first, sizes = starts(face_sizes(table)), face_sizes(table)[which]
+    owner = np.repeat(np.arange(len(which)), sizes)
+    corners = runs(first, which)
+    spread = positions[table.corners[corners]] - positions[table.corners[first[which][owner]]]
+    return np.column_stack(
+        [(spread * across[owner]).sum(axis=1), (spread * along[owner]).sum(axis=1)]
+    )
 
 
 def _cover(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -167,9 +183,8 @@ def _cover(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int
     triangles: NDArray[np.int64] = found.astype(np.int64).reshape(-1, 3)
     if len(triangles) != len(flat) + 2 * (len(ends) - 1) - 2:
         triangles = _delaunay(flat, ends)
-    a, b, c = np.moveaxis(flat[triangles], 1, 0)
-    ab, ac = b - a, c - a
-    clockwise = ab[:, 0] * ac[:, 1] < ab[:, 1] * ac[:, 0]
+    ax, ay, bx, by, cx, cy = flat[triangles].reshape(-1, 6).T
+    clockwise = (bx - ax) * (cy - ay) < (by - ay) * (cx - ax)
     triangles[clockwise] = triangles[clockwise][:, ::-1]
     return triangles
 

@@ -25,7 +25,7 @@ from processes.core.building import BuildingModel
 from processes.core.errors import UnknownCrs
 from tiles import metadata
 from tiles.glb import Mesh, glb
-from tiles.mesh import KINDS, face_sizes, faces, normals, starts, triangulate
+from tiles.mesh import KINDS, face_sizes, faces, normals, runs, starts, triangulate
 
 MOST_IN_A_TILE = 1000
 MARGIN_M = 0.02
@@ -156,9 +156,9 @@ def _quadrants(
 
 
 def _content(scene: _Scene, buildings: NDArray[np.int64]) -> bytes:
-    corners = _runs(scene.first_corner, buildings)
+    corners = runs(scene.first_corner, buildings)
     counts = scene.first_corner[buildings + 1] - scene.first_corner[buildings]
-    triangles = _runs(scene.first_triangle, buildings)
+    triangles = runs(scene.first_triangle, buildings)
     moved = starts(counts)[:-1] - scene.first_corner[buildings]
     per_building = scene.first_triangle[buildings + 1] - scene.first_triangle[buildings]
     mesh = Mesh(
@@ -169,13 +169,6 @@ def _content(scene: _Scene, buildings: NDArray[np.int64]) -> bytes:
         triangles=scene.triangles[triangles] + np.repeat(moved, per_building)[:, None],
     )
     return glb(mesh, [scene.models[i] for i in buildings], scene.properties)
-
-
-def _runs(first: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the row numbers of runs *which*, where run i is first[i] … first[i + 1] - 1."""
-    counts = first[which + 1] - first[which]
-    within = np.arange(counts.sum()) - np.repeat(starts(counts)[:-1], counts)
-    return np.asarray(np.repeat(first[which], counts) + within)
 
 
 def _ranges(
