@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
                     await parts.enter_async_context(sub.router.lifespan_context(sub))
                 yield
         finally:
+            desk.close()
             pool.close()
             celery.close()
 

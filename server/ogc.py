@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +78,8 @@ class Desk:
     ) -> None:
         self.processes, self.pool, self.send, self.products = processes, pool, send, products
         self.own_url = own_url
+        # threads of their own: a broker that does not answer holds up no request
+        self._senders = ThreadPoolExecutor(2, thread_name_prefix="send")
         self.sync_wait_s, self.max_body_bytes = sync_wait_s, max_body_bytes
 
     def process(self, process_id: str) -> Process[Any, Any]:
@@ -97,11 +100,18 @@ class Desk:
                 wanted.as_json(self.own_url, called),
                 collection=getattr(wanted.inputs, "collection", None),
             )
+        self._senders.submit(self._send, job)
+        return job
+
+    def close(self) -> None:
+        """Stop sending; what was not sent is sent by a worker's guardian."""
+        self._senders.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, job: Job) -> None:
         try:
             self.send(job)
-        except Exception as error:
-            LOG.warning("job %s waits: the broker does not answer (%s)", job.id, error)
-        return job
+        except Exception:
+            LOG.exception("job %s waits: its message could not be sent", job.id)
 
     def job(self, job_id: str) -> Job:
         with self.pool.connection() as conn:

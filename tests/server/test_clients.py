@@ -1,0 +1,79 @@
+"""Other people's clients against a server on a real port: owslib, and our own `submit`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from owslib.ogcapi.processes import Processes
+
+from server.app import create_app
+from server.settings import Settings
+from server.submit import submit
+
+
+@pytest.fixture(scope="module")
+def server(place: Settings) -> Iterator[str]:
+    """Address of a server that listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        app = create_app(place.model_copy(update={"port": port}))
+        runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False))
+        thread = threading.Thread(target=runner.run, args=([listener],))
+        thread.start()
+        while not runner.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+        runner.should_exit = True
+        thread.join()
+
+
+def test_owslib_lists_describes_and_runs(server: str, worker: Any) -> None:
+    service = Processes(server)
+    assert "echo" in [process["id"] for process in service.processes()]
+    assert service.process("echo")["inputs"]["message"]["schema"] == {"type": "string"}
+    assert service.execute("echo", inputs={"message": "hello"}) == {"message": "hello"}
+    assert service.api()["openapi"].startswith("3.0")
+    assert service.conformance()["conformsTo"]
+
+
+def test_owslib_follows_a_job(server: str, worker: Any) -> None:
+    job = Processes(server).execute("echo", inputs={"message": "hello"}, async_=True)
+    assert job["jobID"]
+    assert job["status"] == "accepted"
+
+
+def request_file(folder: Path, inputs: dict[str, Any]) -> Path:
+    path = folder / "request.json"
+    path.write_text(json.dumps({"inputs": inputs}))
+    return path
+
+
+def test_submit_prints_the_results(
+    server: str, worker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit("echo", request_file(tmp_path, {"message": "hello", "pause": 1}), server) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"message": "hello"}
+    assert f"{server}/jobs/" in printed.err
+
+
+def test_submit_tells_bad_input_from_a_server_that_is_away(
+    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = request_file(tmp_path, {"numbers": "many"})
+    assert submit("echo", wrong, server) == 2
+    assert "numbers" in capsys.readouterr().err
+    assert submit("nothing", wrong, server) == 2
+    assert "no process nothing" in capsys.readouterr().err
+    assert submit("echo", wrong, "http://127.0.0.1:9") == 1
+    assert "does not answer" in capsys.readouterr().err
