@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-TOLERANCE = 1e-4
+TOLERANCE = 3e-5
 """Largest residual that ends the solution, as a share of the first one."""
 MAX_CYCLES = 60
 OVERCORRECTION = 1.8
