@@ -18,7 +18,7 @@ from processes.core.building import Attribute, BuildingModel
 CLASS = "building"
 NO_FLOAT = -9999.0
 NO_INTEGER = -(2**31)
-Type = Literal["STRING", "BOOLEAN", "INT32", "FLOAT32"]
+Type = Literal["STRING", "BOOLEAN", "INT32", "FLOAT64"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def column(prop: Property, models: Sequence[BuildingModel]) -> tuple[bytes, byte
         return np.packbits(np.array(raw, bool), bitorder="little").tobytes(), None
     absent = NO_INTEGER if prop.type == "INT32" else NO_FLOAT
     numbers = [absent if value is None or value != value else value for value in raw]
-    return np.array(numbers, "<i4" if prop.type == "INT32" else "<f4").tobytes(), None
+    return np.array(numbers, "<i4" if prop.type == "INT32" else "<f8").tobytes(), None
 
 
 def _stored(kinds: set[type], optional: bool) -> Type:
@@ -81,7 +81,7 @@ def _stored(kinds: set[type], optional: bool) -> Type:
     if kinds == {int}:
         return "INT32"
     if kinds and kinds <= {int, float}:
-        return "FLOAT32"
+        return "FLOAT64"
     return "STRING"
 
 
@@ -95,7 +95,7 @@ def _member(prop: Property) -> Mapping[str, Any]:
         return member | {"semantic": "ID", "required": True}
     if not prop.optional and prop.type in ("BOOLEAN", "INT32"):
         return member | {"required": True}
-    no_data = {"STRING": "", "INT32": NO_INTEGER, "FLOAT32": NO_FLOAT}[prop.type]
+    no_data = {"STRING": "", "INT32": NO_INTEGER, "FLOAT64": NO_FLOAT}[prop.type]
     return member | {"noData": no_data}
 
 

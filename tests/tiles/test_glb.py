@@ -140,7 +140,7 @@ def test_attributes_come_back_from_the_property_table():
     assert strings("reason") == ["", "small", ""]
     assert members["reason"]["noData"] == ""
     assert members["roof_m"]["noData"] == -9999.0
-    assert np.frombuffer(view(TILE, table["roof_m"]["values"]), "<f4").tolist() == [
+    assert np.frombuffer(view(TILE, table["roof_m"]["values"]), "<f8").tolist() == [
         106.25,
         -9999.0,
         3.0,
