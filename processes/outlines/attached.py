@@ -67,7 +67,7 @@ def parts(
     """Return buildings numbered from 1: connected cells, cut along party walls."""
     signs = signs or Signs()
     features = _features(surface, bands or {})
-    labels = ndimage.label(mask)[0].astype(np.int32)
+    labels = np.asarray(ndimage.label(mask)[0], np.int32)
     pending = list(range(1, int(labels.max()) + 1))
     # a cut may end on another: what was cut is looked at again
     for _ in range(3):
@@ -224,7 +224,8 @@ def _steps(features: Floats, inside: Mask, cell_m: float, signs: Signs) -> tuple
     left_far, right_far = (
         _means(height, inside, o, half)[0] for o in (-skip - 2 * half, skip + half)
     )
-    left, right = (left_near - left_far) / half, (right_far - right_near) / half
+    left = np.asarray((left_near - left_far) / half)
+    right = np.asarray((right_far - right_near) / half)
     steepest = np.fmax(np.abs(left), np.abs(right))
     rise = right_near - left_near
     explained = steepest * (2 * skip + half)
@@ -255,7 +256,7 @@ def _means(features: Floats, inside: Mask, first: int, window: int) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _median_and_error(values: Floats) -> tuple[float, float]:
+def _median_and_error(values: Floats) -> tuple[Any, Any]:
     middle = np.median(values)
     scatter = 1.4826 * np.median(np.abs(values - middle))
     # neighbouring rows are correlated: one in three is independent

@@ -8,13 +8,15 @@ The lines and their cells are those of `arrangement`: parts that touch share the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import shapely
+import shapely.errors
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.outlines.arrangement import Fit, fit
@@ -31,6 +33,7 @@ from processes.outlines.trace import (
 Floats = NDArray[np.floating[Any]]
 
 CIRCLE_CORNERS = 48
+DETAIL = 2
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,29 @@ def regularise(group: Group, taste: Taste) -> list[Shape]:
     return list(_finished(drawing, taste))
 
 
+def outlined(group: Group, taste: Taste) -> list[Shape]:
+    """Return `regularise`'s polygons, or the raster outlines of a group that defeats it.
+
+    One odd shape must not stop a run: such polygons carry the method "cells".
+    """
+    try:
+        return regularise(group, taste)
+    except (shapely.errors.ShapelyError, ValueError, np.linalg.LinAlgError, cv2.error):
+        found = {
+            part: _polygons_of(_cell_polygon(group.labels == part))
+            for part in range(1, group.parts + 1)
+        }
+        return list(_finished(Drawing("cells", 0.0, found), taste))
+
+
+def drawn(shapes: Sequence[Shape], size: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return a raster with the number, from 1, of the shape that holds each cell's middle."""
+    canvas = np.zeros(size, np.int32)
+    for number, shape in enumerate(shapes, start=1):
+        _fill(canvas, shape.polygon, number)
+    return canvas
+
+
 def polygons(fitted: Fit, group: Group) -> dict[int, list[Any]]:
     """Return the polygons of each part: unions of cells, exactly touching, without idle points."""
     rows, cols = group.labels.shape
@@ -90,8 +116,9 @@ def polygons(fitted: Fit, group: Group) -> dict[int, list[Any]]:
     reach = 2.0 * (rows + cols)
     foot = fitted.lines[:, :2] * fitted.lines[:, 2:]
     along = np.stack([-fitted.lines[:, 1], fitted.lines[:, 0]], axis=1) * reach
-    through = shapely.linestrings(np.stack([foot - along, foot + along], axis=1))
-    noded = shapely.union_all([*map(frame.intersection, through), frame.boundary])
+    through: Any = shapely.linestrings(np.stack([foot - along, foot + along], axis=1))
+    within = [frame.intersection(line) for line in list(through)]
+    noded = shapely.union_all([*within, frame.boundary])
     cells = shapely.get_parts(shapely.polygonize([noded]))
     middles = shapely.get_coordinates(shapely.centroid(cells))
     parts = np.array([_label(fitted, group, x, y) for x, y in middles], int)
@@ -277,16 +304,42 @@ def _corners(polygon: Any) -> int:
 
 def _misfit_px(found: dict[int, list[Any]], group: Group) -> float:
     """Return the area, in cells, where polygons and labels disagree."""
-    detail, bits = 2, 8
     rows, cols = group.labels.shape
-    drawn = np.zeros((rows * detail, cols * detail), np.int32)
+    canvas = np.zeros((rows * DETAIL, cols * DETAIL), np.int32)
     for part, pieces in found.items():
         for piece in pieces:
-            rings = [piece.exterior, *piece.interiors]
-            scaled = [
-                np.round(((shapely.get_coordinates(r) + 0.5) * detail - 0.5) * 2**bits).astype(int)
-                for r in rings
-            ]
-            cv2.fillPoly(drawn, [s.astype(np.int32) for s in scaled], part, shift=bits)
-    wanted = np.repeat(np.repeat(group.labels, detail, axis=0), detail, axis=1)
-    return float((drawn != wanted).sum()) / detail**2
+            _fill(canvas, piece, part, detail=DETAIL)
+    wanted = np.repeat(np.repeat(group.labels, DETAIL, axis=0), DETAIL, axis=1)
+    return float((canvas != wanted).sum()) / DETAIL**2
+
+
+def _fill(canvas: NDArray[np.int32], polygon: Any, value: int, *, detail: int = 1) -> None:
+    """Write a value into the cells whose middle lies in a polygon.
+
+    *detail* is how much finer the canvas is. OpenCV's fillPoly would take in the border cells.
+    """
+    rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
+    edges = np.concatenate([np.concatenate([ring[:-1], ring[1:]], axis=1) for ring in rings])
+    _scanned(canvas, (edges + 0.5) * detail - 0.5, value)
+
+
+@njit(cache=True, nogil=True)
+def _scanned(canvas: NDArray[np.int32], edges: Floats, value: int) -> None:
+    """Fill by the even-odd rule, row by row; edges are (x0, y0, x1, y1) in cells."""
+    rows, cols = canvas.shape
+    crossings = np.empty(len(edges))
+    low = max(int(np.ceil(edges[:, 1].min())), 0)
+    high = min(int(np.floor(edges[:, 1].max())), rows - 1)
+    for row in range(low, high + 1):
+        count = 0
+        for index in range(len(edges)):
+            x0, y0, x1, y1 = edges[index]
+            if (y0 <= row) != (y1 <= row):
+                crossings[count] = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+                count += 1
+        found = np.sort(crossings[:count])
+        for pair in range(0, count - 1, 2):
+            first = max(int(np.ceil(found[pair])), 0)
+            last = min(int(np.ceil(found[pair + 1])) - 1, cols - 1)
+            for col in range(first, last + 1):
+                canvas[row, col] = value

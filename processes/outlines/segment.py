@@ -9,7 +9,7 @@ pass for roofs, and rough old roofs are lost. Each step down costs precision, no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,32 +35,56 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Greenness:
-    """A vegetation index and the value from which it means a plant."""
+class Sample:
+    """A piece of the scene: heights in metres, bands by common name; NaN is unknown."""
 
-    index: Floats
-    threshold: float
+    surface: Floats
+    above_ground: Floats
+    bands: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the scene itself says about its noise and its plants: one value for all blocks."""
+
+    roughness_m: float
+    greenness: float
     leeway: float
-    """How much above the threshold a smooth surface may be and still pass for a roof."""
+    """How much greener a smooth surface may be and still pass for a roof."""
+
+
+def limits(samples: Sequence[Sample], cell_m: float, rules: Rules | None = None) -> Limits:
+    """Return the thresholds that pieces of a scene suggest."""
+    rules = rules or Rules()
+    noise, index, kind = [], [], ""
+    for sample in samples:
+        above = np.nan_to_num(sample.above_ground, nan=np.inf)
+        rough = roughness(sample.surface, cell_m)[above < 0.5 * rules.min_height_m]
+        noise.append(rough[np.isfinite(rough)])
+        kind, green = greenness(sample.bands)
+        if green is not None:
+            index.append(green[np.isfinite(above) & (above > rules.min_height_m)])
+    ground = np.concatenate(noise) if noise else np.zeros(0)
+    noise_m = float(np.median(ground)) if ground.size else 0.0
+    values = np.concatenate(index) if index else np.zeros(0)
+    rough_m = max(rules.roughness_m, 1.6 * noise_m)
+    if kind == "ndvi":
+        return Limits(rough_m, _split(values, 0.1, 0.4, 0.25), 0.1)
+    return Limits(rough_m, _split(values, 0.03, 0.1, 0.05), 0.02)
 
 
 def building_mask(
-    surface: Floats,
-    above_ground: Floats,
-    cell_m: float,
-    bands: Mapping[str, Floats] | None = None,
-    rules: Rules | None = None,
+    sample: Sample, cell_m: float, found: Limits | None = None, rules: Rules | None = None
 ) -> Mask:
-    """Return the cells of buildings; heights in metres, bands by common name, NaN is unknown."""
+    """Return the cells of buildings."""
     rules = rules or Rules()
-    raised = np.nan_to_num(above_ground, nan=0.0) > rules.min_height_m
-    rough = roughness(surface, cell_m)
-    limit_m = _roughness_limit(rough, above_ground, rules)
-    green = greenness(bands or {}, raised)
-    mask = raised & ~_vegetation(green, rough, limit_m)
+    found = found or limits([sample], cell_m, rules)
+    raised = np.nan_to_num(sample.above_ground, nan=0.0) > rules.min_height_m
+    rough = roughness(sample.surface, cell_m)
+    mask = raised & ~_vegetation(greenness(sample.bands)[1], rough, found)
     mask = _opened(mask, cell_m, rules.min_width_m)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
-    mask = _peeled(mask, above_ground, cell_m)
+    mask = _peeled(mask, sample.above_ground, cell_m)
     return without_small_parts(mask, cell_m, rules.min_area_m2)
 
 
@@ -88,16 +112,14 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     return np.where(known, smoothest, np.nan)
 
 
-def greenness(bands: Mapping[str, Floats], raised: Mask) -> Greenness | None:
-    """Return the best vegetation index that these bands allow, or None."""
+def greenness(bands: Mapping[str, Floats]) -> tuple[str, Floats | None]:
+    """Return the best vegetation index that these bands allow, and its name."""
     if {"red", "nir"} <= bands.keys():
-        index = _ratio(bands["nir"] - bands["red"], bands["nir"] + bands["red"])
-        return Greenness(index, _split(index[raised], 0.1, 0.4, 0.25), 0.1)
+        return "ndvi", _ratio(bands["nir"] - bands["red"], bands["nir"] + bands["red"])
     if {"red", "green", "blue"} <= bands.keys():
         total = bands["red"] + bands["green"] + bands["blue"]
-        index = _ratio(2 * bands["green"] - bands["red"] - bands["blue"], total)
-        return Greenness(index, _split(index[raised], 0.03, 0.1, 0.05), 0.02)
-    return None
+        return "excess green", _ratio(2 * bands["green"] - bands["red"] - bands["blue"], total)
+    return "", None
 
 
 def without_small_parts(mask: Mask, cell_m: float, min_area_m2: float) -> Mask:
@@ -121,25 +143,17 @@ def without_small_holes(mask: Mask, cell_m: float, min_courtyard_m2: float) -> M
     return np.asarray(mask | fill[labels])
 
 
-def _vegetation(green: Greenness | None, rough: Floats, limit_m: float) -> Mask:
-    crumpled = np.nan_to_num(rough, nan=0.0) > limit_m
+def _vegetation(green: Floats | None, rough: Floats, found: Limits) -> Mask:
+    crumpled = np.nan_to_num(rough, nan=0.0) > found.roughness_m
     if green is None:
         return np.asarray(ndimage.median_filter(crumpled, 5))
-    unseen = ~np.isfinite(green.index)
+    unseen = ~np.isfinite(green)
     # occluded strips along walls go with what lies beside them
-    index = np.nan_to_num(_with_nearest(green.index, ~unseen), nan=-1.0)
+    index = np.nan_to_num(_with_nearest(green, ~unseen), nan=-1.0)
     unseen &= ndimage.distance_transform_edt(unseen) > 10
     # a smooth cell may be a little green (moss, copper), a rough one may not
-    leafy = index > np.where(crumpled, green.threshold, green.threshold + green.leeway)
+    leafy = index > np.where(crumpled, found.greenness, found.greenness + found.leeway)
     return np.asarray(leafy | (unseen & crumpled))
-
-
-def _roughness_limit(rough: Floats, above_ground: Floats, rules: Rules) -> float:
-    """Return the limit raised to what this surface shows on open ground: its noise."""
-    ground = rough[np.nan_to_num(above_ground, nan=np.inf) < 0.5 * rules.min_height_m]
-    ground = ground[np.isfinite(ground)]
-    noise_m = float(np.median(ground)) if ground.size else 0.0
-    return max(rules.roughness_m, 1.6 * noise_m)
 
 
 def _opened(mask: Mask, cell_m: float, width_m: float) -> Mask:

@@ -49,14 +49,20 @@ class Contour:
         return np.hypot(self.steps[:, 0], self.steps[:, 1])
 
 
+def joined(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return groups numbered from 1: building cells that touch, even across a corner or a gap."""
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    names = ndimage.label(near, np.ones((3, 3)))[0]
+    return np.where(mask, names, 0).astype(np.int32)
+
+
 def groups(labels: Labels) -> Iterator[Group]:
     """Yield every set of parts that touch, or nearly (one cell), as its own small raster."""
-    near = cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
-    joined, _ = ndimage.label(near, np.ones((3, 3)))
-    for number, box in enumerate(ndimage.find_objects(joined), start=1):
-        own = np.where(joined[box] == number, labels[box], 0)
+    names = joined(labels > 0)
+    for number, box in enumerate(ndimage.find_objects(names), start=1):
+        own = np.where(names[box] == number, labels[box], 0)
         parts, own = np.unique(own, return_inverse=True)
-        own = own.reshape(joined[box].shape).astype(np.int32)
+        own = own.reshape(names[box].shape).astype(np.int32)
         if parts[0] != 0:
             own += 1
         yield Group(np.pad(own, PAD_PX), box[0].start - PAD_PX, box[1].start - PAD_PX)

@@ -1,0 +1,339 @@
+"""Building footprints: outlines of houses from heights and, where given, colour.
+
+Cells that are raised, smooth and not green become a mask; blocks of attached houses are cut along
+party walls; each outline is drawn with straight walls, right angles where they explain it, and
+courtyards. Houses that touch share their wall exactly. See `outlines.segment` for what is lost
+without near infrared or without an orthoimage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from processes.core.errors import GridMismatch, InvalidInput
+from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
+from processes.core.raster import Grid, Raster, RasterSource
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+    from processes.outlines.regularise import Shape, Taste
+    from processes.outlines.segment import Sample
+    from processes.outlines.trace import Group
+
+MASK_BLOCK_PX, MASK_MARGIN_M = 1024, 24.0
+TILE_PX = 1024
+FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
+"""A tile is read again with twice the margin while a building it owns is cut by the window."""
+SAMPLES, SAMPLE_PX = 3, 384
+
+
+class FootprintsInputs(Inputs):
+    """What footprints are drawn from."""
+
+    dsm: Asset = Field(description="Surface heights, metres.")
+    dtm: Asset = Field(description="Ground heights, metres, on the grid of dsm.")
+    ortho: Asset | None = Field(
+        default=None,
+        description="True orthoimage on the grid of dsm; bands named red, green, blue, nir are "
+        "used. Without it, or without nir, trees are told from houses by shape or less well.",
+    )
+    min_area_m2: float = Field(default=15.0, ge=1.0, description="Smallest building, m².")
+    min_courtyard_m2: float = Field(
+        default=10.0, ge=0.0, description="Smallest hole that is kept, m²."
+    )
+
+
+class FootprintsOutputs(Outputs):
+    """Footprints of buildings."""
+
+    footprints: Asset = Field(
+        description="Polygons with id, area_m2, height_m (median above ground), confidence "
+        "(0 to 1: how well the outline explains the cells, and how many of them were measured), "
+        "method (how it was drawn) and part_of (buildings with the same value share walls)."
+    )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The opened inputs on one lattice."""
+
+    surface: RasterSource
+    ground: RasterSource
+    ortho: RasterSource | None
+    grid: Grid
+
+    def read(self, row0: int, col0: int, height: int, width: int) -> Sample:
+        """Return a window, NaN where it sticks out."""
+        dsm = _read(self.surface, self.grid, row0, col0, height, width)[0]
+        dtm = _read(self.ground, self.grid, row0, col0, height, width)[0]
+        if self.ortho is None:
+            return sample(dsm, dtm, None, ())
+        pixels = _read(self.ortho, self.grid, row0, col0, height, width)
+        return sample(dsm, dtm, pixels, self.ortho.band_names)
+
+
+@dataclass(frozen=True)
+class Building:
+    """One footprint on the ground, before it has an id."""
+
+    polygon: Any
+    height_m: float
+    confidence: float
+    method: str
+    block: int
+
+
+def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
+    """Segment in blocks, then draw building by building, tile by tile."""
+    from processes.outlines.regularise import Taste
+    from processes.outlines.segment import Rules, building_mask, limits
+
+    scene = _opened(inputs, work)
+    cell_m = scene.grid.cell_m
+    rules = Rules(min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
+    work.progress(0.0, "looking at the scene")
+    found = limits(list(_samples(scene)), cell_m, rules)
+
+    names = scene.ortho.band_names if scene.ortho else ()
+    sources = [scene.surface, scene.ground, *([scene.ortho] if scene.ortho else [])]
+
+    def segment(dsm: Raster, dtm: Raster, ortho: Raster | None = None) -> Raster:
+        pixels = None if ortho is None else np.atleast_3d(ortho.values.T).T
+        piece = sample(dsm.values, dtm.values, pixels, names)
+        mask = building_mask(piece, cell_m, found, rules)
+        return Raster(mask.astype(np.uint8), dsm.grid)
+
+    work.progress(0.05, "segmenting")
+    layer = Layer("building_mask", dtype="uint8", band_names=["building"])
+    mask = work.open_raster(
+        work.map_blocks(layer, segment, *sources, margin_m=MASK_MARGIN_M, block_px=MASK_BLOCK_PX)
+    )
+    taste = Taste(cell_m, min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
+    buildings: list[Building] = []
+    tiles = list(_tiles(scene.grid))
+    for number, tile in enumerate(tiles):
+        work.progress(0.3 + 0.65 * number / len(tiles), f"drawing {len(buildings)} buildings")
+        buildings += _drawn(scene, mask, tile, taste, block=len(buildings))
+    frame = table(buildings, scene.grid.crs)
+    rough = int((frame["method"] == "cells").sum())
+    work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
+    return FootprintsOutputs(footprints=work.write_vector("footprints", frame))
+
+
+def sample(
+    dsm: NDArray[Any], dtm: NDArray[Any], pixels: NDArray[Any] | None, names: Sequence[str]
+) -> Sample:
+    """Return heights and named bands as the segmenter takes them."""
+    from processes.outlines.segment import Sample
+
+    bands = {} if pixels is None else dict(zip(names, pixels, strict=True))
+    return Sample(dsm, dsm - dtm, bands)
+
+
+def table(buildings: Sequence[Building], crs: str) -> GeoDataFrame:
+    """Return the footprints as a table, in a fixed order, each with an id that reruns repeat."""
+    import geopandas
+    import shapely
+
+    polygons = np.array([b.polygon for b in buildings], object)
+    middles = shapely.get_coordinates(shapely.centroid(polygons)).reshape(-1, 2)
+    blocks = np.array([b.block for b in buildings], int)
+    ids = _ids(middles, crs)
+    firsts: dict[int, str] = {}
+    for block, name in zip(blocks.tolist(), ids, strict=True):
+        firsts.setdefault(block, name)
+    frame = geopandas.GeoDataFrame(
+        {
+            "id": np.array(ids, object),
+            "area_m2": shapely.area(polygons).astype(float).round(2),
+            "height_m": np.array([b.height_m for b in buildings], float).round(2),
+            "confidence": np.array([b.confidence for b in buildings], float).round(3),
+            "method": np.array([b.method for b in buildings], object),
+            "part_of": np.array([firsts[block] for block in blocks.tolist()], object),
+        },
+        geometry=list(polygons),
+        crs=crs,
+    )
+    return frame.astype({"id": "string", "method": "string", "part_of": "string"})
+
+
+def _ids(middles: NDArray[np.float64], crs: str) -> list[str]:
+    """Return ids from centroids rounded to a metre; a second one there gets a number."""
+    seen: dict[str, int] = {}
+    ids = []
+    for x, y in middles.tolist():
+        name = "b" + sha256(f"{crs} {round(x)} {round(y)}".encode()).hexdigest()[:14]
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return ids
+
+
+def _opened(inputs: FootprintsInputs, work: Workspace) -> Scene:
+    surface, ground = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
+    ortho = work.open_raster(inputs.ortho) if inputs.ortho else None
+    if surface.grid is None:
+        raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
+    for name, source in (("dsm", surface), ("dtm", ground)):
+        if source.shape[0] != 1:
+            raise InvalidInput(f"{name} has {source.shape[0]} bands: give one band of heights")
+    _offset(ground, surface.grid)
+    if ortho is not None:
+        _offset(ortho, surface.grid)
+    return Scene(surface, ground, ortho, surface.grid)
+
+
+def _offset(source: RasterSource, grid: Grid) -> tuple[int, int]:
+    """Return where the lattice begins in another raster of it. Raises GridMismatch."""
+    own = source.grid
+    if own is None or own.crs != grid.crs or not np.isclose(own.cell_m, grid.cell_m):
+        raise GridMismatch("dsm, dtm and ortho differ in CRS or cell size: resample to one grid")
+    row, col = (float(value) for value in own.rowcol(*grid.xy(0, 0)))
+    if abs(row - round(row)) > 0.01 or abs(col - round(col)) > 0.01:
+        raise GridMismatch("the cells of dsm, dtm and ortho are shifted: resample to one grid")
+    return round(row), round(col)
+
+
+def _read(
+    source: RasterSource, grid: Grid, row0: int, col0: int, height: int, width: int
+) -> NDArray[np.float32]:
+    row, col = _offset(source, grid)
+    return source.read(row0 + row, col0 + col, height, width)
+
+
+def _samples(scene: Scene) -> Iterator[Sample]:
+    """Yield pieces of the scene, spread evenly."""
+    height, width = (min(SAMPLE_PX, size) for size in scene.grid.shape)
+    for row in np.unique(np.linspace(0, scene.grid.height - height, SAMPLES).astype(int)):
+        for col in np.unique(np.linspace(0, scene.grid.width - width, SAMPLES).astype(int)):
+            yield scene.read(int(row), int(col), height, width)
+
+
+def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
+    for row in range(0, grid.height, TILE_PX):
+        for col in range(0, grid.width, TILE_PX):
+            yield row, col, min(TILE_PX, grid.height - row), min(TILE_PX, grid.width - col)
+
+
+def _drawn(
+    scene: Scene, mask: RasterSource, tile: tuple[int, int, int, int], taste: Taste, block: int
+) -> list[Building]:
+    """Return the buildings that a tile owns: those whose first cell lies in it."""
+    from processes.outlines.attached import parts
+    from processes.outlines.trace import groups
+
+    row, col, height, width = tile
+    margin_m = FIRST_MARGIN_M
+    while True:
+        margin = round(margin_m / scene.grid.cell_m)
+        top, left = row - margin, col - margin
+        size = height + 2 * margin, width + 2 * margin
+        cells = np.nan_to_num(mask.read(top, left, *size)[0]) > 0
+        own, cut = owned(cells, (margin, margin, height, width))
+        if not cut or margin_m >= LAST_MARGIN_M:
+            break
+        margin_m *= 2
+    if not own.any():
+        return []
+    piece = scene.read(top, left, *size)
+    labels = parts(own, piece.surface, taste.cell_m, piece.bands)
+    found: list[Building] = []
+    for group in groups(labels):
+        found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)
+        block += 1
+    return found
+
+
+def owned(
+    mask: NDArray[np.bool_], tile: tuple[int, int, int, int]
+) -> tuple[NDArray[np.bool_], bool]:
+    """Return the cells of groups whose first cell lies in the tile, and whether any is cut.
+
+    First is the topmost row's leftmost cell, so that each group has one owner whatever the
+    window. Cut are those that reach the window's edge.
+    """
+    from processes.outlines.trace import joined
+
+    row, col, height, width = tile
+    names = joined(mask)
+    count = int(names.max())
+    if count == 0:
+        return mask, False
+    flat = names.ravel()
+    cells = np.flatnonzero(flat)
+    first = np.full(count + 1, flat.size)
+    np.minimum.at(first, flat[cells], cells)
+    rows, cols = np.divmod(first, mask.shape[1])
+    mine = (rows >= row) & (rows < row + height) & (cols >= col) & (cols < col + width)
+    mine[0] = False
+    edge = np.unique(np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]]))
+    # a group cut above or to the left may have its first cell beyond
+    touched = np.zeros(count + 1, bool)
+    touched[edge] = True
+    inside = np.unique(names[row : row + height, col : col + width])
+    near = np.zeros(count + 1, bool)
+    near[inside] = True
+    return mine[names], bool((touched & near)[1:].any())
+
+
+def _buildings(
+    group: Group, piece: Sample, taste: Taste, window: Grid, block: int
+) -> Iterator[Building]:
+    import shapely
+
+    from processes.outlines.regularise import drawn, outlined
+
+    shapes = outlined(group, taste)
+    rows, cols = group.labels.shape
+    inner = np.s_[
+        max(group.row0, 0) : group.row0 + rows,
+        max(group.col0, 0) : group.col0 + cols,
+    ]
+    top, left = max(-group.row0, 0), max(-group.col0, 0)
+    heights = piece.above_ground[inner]
+    high, wide = heights.shape
+    numbers = drawn(shapes, group.labels.shape)[top : top + high, left : left + wide]
+    labels = group.labels[top : top + high, left : left + wide]
+
+    def on_ground(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(window.xy(xy[:, 1] + group.row0, xy[:, 0] + group.col0), axis=1)
+
+    for number, shape in enumerate(shapes, start=1):
+        cells = numbers == number
+        if not cells.any():
+            continue
+        known = heights[cells]
+        known = known[np.isfinite(known)]
+        ground = shapely.transform(shape.polygon, on_ground)
+        yield Building(
+            polygon=shapely.normalize(ground),
+            height_m=float(np.median(known)) if known.size else float("nan"),
+            confidence=_agreement(cells, labels, shape) * known.size / int(cells.sum()),
+            method=shape.method,
+            block=block,
+        )
+
+
+def _agreement(cells: NDArray[np.bool_], labels: NDArray[np.int32], shape: Shape) -> float:
+    """Return intersection over union of an outline and the cells it stands for."""
+    mine = labels == shape.part
+    return float((cells & mine).sum() / max(int((cells | mine).sum()), 1))
+
+
+FOOTPRINTS = Process(
+    id="footprints",
+    title="Building footprints",
+    description=__doc__,
+    version="1.0.0",
+    inputs=FootprintsInputs,
+    outputs=FootprintsOutputs,
+    run=run,
+    keywords=("buildings", "footprints", "LOD0"),
+)
