@@ -1,0 +1,1 @@
+"""What is remembered: products as STAC Items in pgstac, and their footprints in PostGIS."""
