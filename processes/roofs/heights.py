@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 INSET_M = 1.0
+DEEP_INSET_M = 2.0
+ENOUGH_CELLS = 200
 FEWEST_CELLS = 6
 FEWEST_SHARE = 0.25
 """Cells with a height that are needed under an outline, and their least share of all cells."""
@@ -71,6 +73,19 @@ def roof_cells(outline: BaseGeometry, dsm: Raster) -> RoofCells:
         if known.sum() >= max(FEWEST_CELLS, FEWEST_SHARE * len(z)):
             return RoofCells(x[known], y[known], z[known], inset_m)
     raise NoHeights("no surface heights under the outline")
+
+
+def inner_cells(outline: BaseGeometry, dsm: Raster, roof: RoofCells) -> RoofCells:
+    """Return the surface two metres inside where that is still large, else *roof* as it is.
+
+    Blurred walls round the edge of a high flat roof until it looks like a hip; the height of a
+    flat roof does not mind, the choice of its shape does.
+    """
+    x, y, z = _cells_under(outline.buffer(-DEEP_INSET_M), dsm)
+    known = np.isfinite(z)
+    if known.sum() < ENOUGH_CELLS:
+        return roof
+    return RoofCells(x[known], y[known], z[known], DEEP_INSET_M)
 
 
 def measure(outline: BaseGeometry, roof: RoofCells, dtm: Raster) -> Heights:

@@ -10,7 +10,7 @@ from processes.core.building import Solid
 from processes.core.raster import Raster
 from processes.roofs.bank import Roof, fit_roof
 from processes.roofs.extrude import extrude, tidy
-from processes.roofs.heights import Heights, NoHeights, RoofCells, measure, roof_cells
+from processes.roofs.heights import Heights, NoHeights, RoofCells, inner_cells, measure, roof_cells
 from processes.roofs.planes import RoofUnfit, raise_roof
 from processes.roofs.validity import faults
 
@@ -54,7 +54,7 @@ def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Re
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        return _roofed(parts, outline, cells, heights)
+        return _roofed(parts, outline, inner_cells(outline, dsm, cells), heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
 
