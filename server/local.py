@@ -25,11 +25,13 @@ from types import FrameType
 import psycopg
 import uvicorn
 
+from catalog import features
+from catalog import features
 from server.private import CannotStart, child, postgis, redis
 from server.settings import Settings
 from workers import jobs
 
-SCHEMAS = (jobs.SCHEMA,)
+SCHEMAS = (jobs.SCHEMA, features.SCHEMA)
 FOLDERS = ("log", "jobs", "products", "uploads", "steps", "fetched")
 MIGRATION_LOCK = 0x0406  # any number, the same for everybody
 START_S = 120.0
