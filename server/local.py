@@ -26,7 +26,6 @@ import psycopg
 import uvicorn
 
 from catalog import features
-from catalog import features
 from server.private import CannotStart, child, postgis, redis
 from server.settings import Settings
 from workers import jobs
