@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from processes import PROCESSES
-from server import errors, landing, ogc
+from server import errors, features, landing, ogc
 from server.auth import KeyGuard
 from server.openapi import describe
 from server.proxy import Outside
@@ -81,8 +81,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = lambda: describe(app, PROCESSES)  # type: ignore[method-assign]  # FastAPI's way
     errors.install(app)
-    app.include_router(landing.router(ogc.CONFORMANCE, app.openapi))
+    conformance = [*ogc.CONFORMANCE, *features.CONFORMANCE]
+    app.include_router(landing.router(conformance, app.openapi))
     app.include_router(ogc.router(desk))
+    app.include_router(features.router(features.Collections(pool, landing.TITLE)))
     _wrap(app, settings)
     return app
 

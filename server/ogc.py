@@ -196,7 +196,7 @@ def router(desk: Desk) -> APIRouter:
         known = ("processID", "status", "type", "datetime", "minDuration", "maxDuration")
         _known(request, "limit", "offset", *known)
         limit, offset = _page(limit, offset)
-        since, until = _interval(created)
+        since, until = interval(created)
         wanted_types = _several(request, "type")
         found: list[Job] = []
         matched = 0
@@ -340,7 +340,8 @@ def _several(request: Request, name: str, allowed: tuple[str, ...] = ()) -> list
     return values
 
 
-def _interval(text: str | None) -> tuple[datetime | None, datetime | None]:
+def interval(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return both ends of OGC's `datetime`; None is open. Raises BadParameter."""
     if text is None:
         return None, None
     begin, slash, end = text.partition("/")
