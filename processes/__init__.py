@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from processes.core.process import Process
 from processes.buildings import BUILDINGS
+from processes.city import CITY
+from processes.core.process import Process
 from processes.dsm import DSM
+from processes.dtm import DTM
 from processes.echo import ECHO
+from processes.footprints import FOOTPRINTS
+from processes.ortho import ORTHO
 
-_ALL: tuple[Process[Any, Any], ...] = (ECHO, DSM, BUILDINGS)
+_ALL: tuple[Process[Any, Any], ...] = (ECHO, CITY, DSM, DTM, ORTHO, FOOTPRINTS, BUILDINGS)
 
 PROCESSES: dict[str, Process[Any, Any]] = {process.id: process for process in _ALL}

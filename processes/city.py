@@ -1,0 +1,165 @@
+"""A 3D map from satellite images: surface, terrain, ortho, footprints and buildings in one job."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Any, Literal
+
+from pydantic import Field
+
+from processes.buildings import BUILDINGS, BuildingsInputs
+from processes.core.process import Asset, Outputs, Process, Workspace
+from processes.dsm import DSM, DsmInputs
+from processes.dtm import DTM, DtmInputs
+from processes.footprints import FOOTPRINTS, FootprintsInputs
+from processes.ortho import ORTHO, OrthoInputs
+
+COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+class CityInputs(DsmInputs):
+    """What a map is made from: as a surface model."""
+
+    lod: Literal[1, 2] = Field(
+        default=2,
+        description="Level of detail of the buildings: 1 for blocks, 2 for roofs where they fit.",
+    )
+    collection: str = Field(
+        default="orograph",
+        pattern=COLLECTION_PATTERN,
+        description="STAC collection the map is published in.",
+    )
+
+
+class CityOutputs(Outputs):
+    """A 3D map."""
+
+    dsm: Asset = Field(description="Surface heights above the WGS84 ellipsoid, metres.")
+    confidence: Asset = Field(description="How far each height can be trusted.")
+    ortho_mask: Asset = Field(description="Why a cell is empty or filled.")
+    dtm: Asset = Field(description="Ground heights, metres.")
+    ndsm: Asset = Field(description="Heights above ground, metres.")
+    ortho: Asset = Field(description="True ortho: every band, each roof in its place.")
+    footprints: Asset = Field(description="Building outlines with their heights, GeoParquet.")
+    cityjson: Asset = Field(description="Buildings as CityJSON 2.0.")
+    tileset: Asset = Field(description="Buildings as 3D Tiles 1.1.")
+    report: Asset = Field(description="What was made from what, and how well: figures, JSON.")
+
+
+def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
+    """Run every step on the result of the one before."""
+    work.progress(0.0, "surface")
+    images = inputs.images
+    surface = work.step(DSM, DsmInputs(**_surface_part(inputs)), until=0.6)
+    work.progress(0.6, "terrain")
+    ground = work.step(DTM, DtmInputs(dsm=surface.dsm), until=0.7)
+    work.progress(0.7, "true ortho")
+    ortho = work.step(ORTHO, OrthoInputs(images=images, dsm=surface.dsm), until=0.8)
+    work.progress(0.8, "footprints")
+    outlines = work.step(
+        FOOTPRINTS,
+        FootprintsInputs(dsm=surface.dsm, dtm=ground.dtm, ortho=ortho.ortho),
+        until=0.88,
+    )
+    work.progress(0.88, "buildings")
+    buildings = work.step(
+        BUILDINGS,
+        BuildingsInputs(
+            footprints=outlines.footprints, dsm=surface.dsm, dtm=ground.dtm, lod=inputs.lod
+        ),
+        until=0.96,
+    )
+    work.progress(0.96, "report")
+    made = {
+        "dsm": surface.dsm,
+        "confidence": surface.confidence,
+        "ortho_mask": surface.ortho_mask,
+        "dtm": ground.dtm,
+        "ndsm": ground.ndsm,
+        "ortho": ortho.ortho,
+        "footprints": buildings.footprints,
+        "cityjson": buildings.cityjson,
+        "tileset": buildings.tileset,
+    }
+    report = _report(inputs, made, work)
+    work.progress(1.0, "map complete")
+    return CityOutputs(**made, report=report)
+
+
+CITY = Process(
+    id="city",
+    title="3D map",
+    description=__doc__,
+    version="1.0.0",
+    inputs=CityInputs,
+    outputs=CityOutputs,
+    run=run,
+    keywords=("stereo", "DSM", "DTM", "ortho", "footprints", "LOD1", "LOD2", "3D Tiles"),
+)
+
+
+def _surface_part(inputs: CityInputs) -> dict[str, Any]:
+    return {name: getattr(inputs, name) for name in DsmInputs.model_fields}
+
+
+ORIGINS = {
+    0: "outside",
+    1: "measured",
+    2: "filled_occlusion",
+    3: "filled_gap",
+    4: "interpolated",
+    5: "empty",
+}
+
+
+def _report(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> Asset:
+    """Write what was made from what, and what can be said of it without a reference."""
+    from processes.accuracy.overview import extremes, quantiles, shares
+
+    surface = work.open_raster(made["dsm"])
+    grid = surface.grid
+    assert grid is not None  # written by this very job
+    houses = work.read_vector(made["footprints"])
+    tags = surface.tags
+    figures = {
+        "images": [image.id for image in work.images(inputs.images)],
+        "grid": {
+            "crs": grid.crs,
+            "cell_m": grid.cell_m,
+            "bounds": list(grid.bounds),
+            "shape": list(grid.shape),
+        },
+        "pointing": {
+            "shift_row_col_px": json.loads(tags["OROGRAPH_POINTING"]),
+            "tie_points": int(tags["OROGRAPH_TIE_POINTS"]),
+            "residual_before_px": float(tags["OROGRAPH_TIE_RESIDUAL_BEFORE_PX"]),
+            "residual_after_px": float(tags["OROGRAPH_TIE_RESIDUAL_AFTER_PX"]),
+        },
+        "surface": {
+            "share": shares(work.open_raster(made["ortho_mask"]), ORIGINS),
+            "confidence": quantiles(work.open_raster(made["confidence"]), lowest=0, highest=1),
+            "lowest_highest_m": [_finite(value) for value in extremes(surface)],
+        },
+        "terrain": {
+            "lowest_highest_m": [_finite(v) for v in extremes(work.open_raster(made["dtm"]))],
+            "height_above_ground_m": quantiles(
+                work.open_raster(made["ndsm"]), lowest=-50, highest=350
+            ),
+        },
+        "buildings": {
+            "count": len(houses),
+            "area_m2": round(float(houses.geometry.area.sum()), 1),
+            "lod": _counts(houses["lod"]),
+            "reasons": _counts(houses["reason"]),
+        },
+    }
+    return work.write_json("report.json", figures)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 2) if isfinite(value) else None
+
+
+def _counts(column: Any) -> dict[str, int]:
+    return {str(value): int(count) for value, count in column.value_counts().items()}

@@ -1,0 +1,83 @@
+"""The whole line on the bundled village, from two images to a validated map."""
+
+from __future__ import annotations
+
+import json
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+
+from processes.accuracy.heights import height_figures
+from server.cli import DONE, main
+
+OUTPUTS = {
+    "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",
+    "report",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def city(village, tmp_path_factory):
+    """The products of `orograph run city` on the village: folder and results."""
+    out = tmp_path_factory.mktemp("city")
+    request = out / "request.json"
+    request.write_text(json.dumps({"inputs": {"images": {"href": str(village / "stereo.json")}}}))
+    assert main(["run", "city", str(request), "--out", str(out)]) == DONE
+    return out, json.loads((out / "results.json").read_text())
+
+
+def test_every_product_is_there_and_said_to_be(city):
+    out, results = city
+    assert set(results) == OUTPUTS
+    for result in results.values():
+        assert (out / result["href"]).is_file()
+        assert result["type"]
+
+
+def test_rasters_share_one_lattice_in_the_utm_zone_of_the_scene(city):
+    out, results = city
+    lattices = set()
+    for name in ("dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho"):
+        with rasterio.open(out / results[name]["href"]) as file:
+            lattices.add((file.crs.to_epsg(), file.transform, file.shape))
+    assert len(lattices) == 1
+    assert next(iter(lattices))[0] == 32631
+
+
+def test_heights_agree_with_the_truth(city, village):
+    out, results = city
+    with rasterio.open(village / "truth/dsm.tif") as file:
+        truth, transform = file.read(1), file.transform
+    with rasterio.open(out / results["dsm"]["href"]) as file:
+        row, col = (round(v) for v in ~transform @ (file.transform.c, file.transform.f))[::-1]
+        ours = np.full_like(truth, np.nan)
+        heights = file.read(1)
+        part = np.s_[row : row + heights.shape[0], col : col + heights.shape[1]]
+        ours[part] = heights[: ours[part].shape[0], : ours[part].shape[1]]
+    with rasterio.open(village / "truth/mask.tif") as file:
+        inside = (file.read(1) & 32) == 0
+    figures = height_figures(ours - truth, inside)
+    assert figures.completeness_1m >= 0.70
+    assert figures.nmad_m <= 0.55
+
+
+def test_buildings_have_heights_and_stand_on_the_ground(city):
+    out, results = city
+    houses = geopandas.read_parquet(out / results["footprints"]["href"])
+    assert len(houses) > 80
+    assert houses.geometry.is_valid.all()
+    assert houses.id.is_unique
+    assert (houses.height_m.dropna() > 1).all()
+    assert (houses.roof_m.dropna() > houses.ground_m.dropna()).all()
+
+
+def test_the_report_says_what_was_made_from_what(city):
+    out, results = city
+    report = json.loads((out / results["report"]["href"]).read_text())
+    assert len(report["images"]) == 2
+    assert report["pointing"]["residual_after_px"] < 0.3
+    assert report["surface"]["share"]["measured"] > 0.6
+    assert sum(report["surface"]["share"].values()) == pytest.approx(1)
+    assert report["buildings"]["count"] > 80
