@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 STEP_M = 0.001
+LEAST_EDGE_M = 0.01
 LEAST_PART_M2 = 1.0
 TOUCH_GAP_M = 0.05
 
@@ -27,13 +28,14 @@ def tidy(outline: BaseGeometry) -> list[Polygon]:
 
     Each is valid, its outer ring anticlockwise, its holes clockwise, and no two of its rings
     touch: a courtyard that meets the street in one point would make an edge of four walls, so
-    it is drawn back by 5 cm. Parts under 1 m² are dropped.
+    it is drawn back by 5 cm. Corners closer than 1 cm are one; parts under 1 m² are dropped.
     """
     import shapely
 
-    if not outline.is_valid:
-        outline = shapely.make_valid(outline)
-    snapped = shapely.set_precision(shapely.force_2d(outline), STEP_M)
+    plain = shapely.remove_repeated_points(shapely.force_2d(outline), LEAST_EDGE_M)
+    if not plain.is_valid:
+        plain = shapely.make_valid(plain)
+    snapped = shapely.set_precision(plain, STEP_M)
     return [
         shapely.orient_polygons(part)
         for piece in shapely.get_parts(snapped)

@@ -52,6 +52,11 @@ def test_a_bow_tie_becomes_two_parts():
     assert [faults(extrude(part, 0, 4)) for part in parts] == [[], []]
 
 
+def test_corners_two_millimetres_apart_are_one():
+    (part,) = tidy(Polygon([(0, 0), (10, 0), (10.002, 0.001), (10, 8), (0, 8)]))
+    assert len(part.exterior.coords) == 5
+
+
 def test_parts_are_kept_apart_and_specks_dropped():
     parts = tidy(MultiPolygon([box(0, 0, 5, 5), box(8, 0, 12, 5), box(20, 0, 20.5, 0.5)]))
     assert sorted(part.area for part in parts) == [20, 25]
