@@ -315,9 +315,12 @@ def _inputs(sources: Sequence[Source]) -> list[dict[str, Any]]:
 
 
 def _maps(key: str, collection: str, assets: Sequence[AssetFacts]) -> list[dict[str, Any]]:
-    """Return links for whoever draws the product."""
+    """Return links to the collection and for whoever draws the product."""
     names = {facts.name: facts.type for facts in assets}
-    links = [_link("alternate", f"/viewer/#{collection}/{key}", "text/html", "3D map")]
+    links = [
+        _link("collection", f"/stac/collections/{collection}", "application/json", collection),
+        _link("alternate", f"/viewer/#{collection}/{key}", "text/html", "3D map"),
+    ]
     if names.get("tileset") == TILESET:
         links.append(_link("3d-tiles", f"/3dtiles/{key}/tileset.json", TILESET, "Buildings"))
     for name, query in SHOWN.items():

@@ -20,7 +20,7 @@ EMPTY_EXTENT = {
     "temporal": {"interval": [[None, None]]},
 }
 LOCK = 0x0407
-"""Advisory lock of the catalogue: two jobs may want to make one collection at once."""
+"""Advisory lock of whoever changes the catalogue."""
 
 Conn = psycopg.Connection[Any]
 
@@ -28,11 +28,15 @@ Conn = psycopg.Connection[Any]
 def put_item(conn: Conn, item: Mapping[str, Any]) -> None:
     """Make *item* the catalogue's; its collection is made where there is none, and grows to it.
 
-    Putting the same item again changes nothing.
+    Putting the same item again changes nothing. Until the transaction ends nobody else can put
+    one, and now and then (pgstac alters a partition) nobody can search: put items last.
     """
-    ensure_collection(conn, item["collection"])
-    conn.execute("SELECT pgstac.upsert_item(%s)", [Jsonb(item)])
-    _grow(conn, item)
+    with conn.transaction():
+        # pgstac locks partitions, their statistics and collections in no fixed order
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        ensure_collection(conn, item["collection"])
+        conn.execute("SELECT pgstac.upsert_item(%s)", [Jsonb(item)])
+        _grow(conn, item)
 
 
 def get_item(conn: Conn, item_id: str, collection: str | None = None) -> dict[str, Any] | None:
@@ -45,9 +49,11 @@ def get_item(conn: Conn, item_id: str, collection: str | None = None) -> dict[st
 
 def delete_item(conn: Conn, item_id: str, collection: str) -> bool:
     """Forget an item; False where there was none."""
-    gone = conn.execute(
-        "DELETE FROM pgstac.items WHERE id = %s AND collection = %s", [item_id, collection]
-    )
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        gone = conn.execute(
+            "DELETE FROM pgstac.items WHERE id = %s AND collection = %s", [item_id, collection]
+        )
     return gone.rowcount > 0
 
 

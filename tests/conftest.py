@@ -105,3 +105,78 @@ def settings(database: str, broker: str, tmp_path: Path) -> Settings:
     for name in FOLDERS:
         (tmp_path / name).mkdir()
     return Settings(data=tmp_path, database_url=database, broker_url=broker)
+
+
+# -- a finished product
+
+
+@pytest.fixture(scope="session")
+def product_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A product as a worker leaves it: a slope with two houses, 200 m by 150 m, cells of 0.5 m.
+
+    Ground is 100 m at the west edge and rises 2 cm a cell eastwards; the houses are 10 m high.
+    The westmost 40 columns are unknown. The folder's name is the product's key.
+    """
+    import geopandas
+    import numpy as np
+    from affine import Affine
+    from shapely.geometry import box
+
+    from processes.core.building import BuildingModel
+    from processes.core.process import Asset, Layer, Outputs
+    from processes.core.raster import Grid, Raster
+    from processes.roofs.extrude import extrude, tidy
+    from workers.publish import keep
+    from workers.reader import Reader
+    from workers.workspace import LocalWorkspace, results
+
+    class Made(Outputs):
+        dsm: Asset
+        dtm: Asset
+        ndsm: Asset
+        ortho: Asset
+        ortho_mask: Asset
+        footprints: Asset
+        tileset: Asset
+
+    grid = Grid("EPSG:32631", Affine(0.5, 0, 430_000, 0, -0.5, 5_290_150), 300, 400)
+    outlines = [box(x, y, x + 20, y + 20) for x, y in ((430_050, 5_290_050), (430_120, 5_290_080))]
+    ground = np.broadcast_to(100 + 0.02 * np.arange(400, dtype=np.float32), grid.shape)
+    x, y = grid.xy(*np.indices(grid.shape))
+    inside = np.zeros(grid.shape, bool)
+    for outline in outlines:
+        west, south, east, north = outline.bounds
+        inside |= (x > west) & (x < east) & (y > south) & (y < north)
+    known = np.where(np.arange(400) < 40, np.nan, np.float32(1))
+    colours = np.where(inside, 2000, 500)[None] * np.array([1.0, 0.8, 0.6, 1.5])[:, None, None]
+    colours = np.where(np.isnan(known), 0, colours)
+    origins = np.where(np.isnan(known), 0, np.where(inside, 2, 1)).astype(np.uint8)
+    work = LocalWorkspace(
+        tmp_path_factory.mktemp("work") / "job", Reader(tmp_path_factory.getbasetemp())
+    )
+    values = {"OROGRAPH_VALUES": "0 outside, 1 measured, 2 filled occlusion"}
+    frame = geopandas.GeoDataFrame(
+        {"id": [1, 2], "roof_m": [112.0, 115.5], "height_m": [10.0, 10.0], "lod": [1, 1]},
+        geometry=outlines,
+        crs=grid.crs,
+    )
+    models = [
+        BuildingModel(str(n), (extrude(tidy(outline)[0], 101.0, 111.0),), "1.2", {"roof_m": 111.0})
+        for n, outline in enumerate(outlines, 1)
+    ]
+    made = Made(
+        dsm=work.write_raster("dsm", Raster((ground + 10 * inside) * known, grid)),
+        dtm=work.write_raster("dtm", Raster(ground * known, grid)),
+        ndsm=work.write_raster("ndsm", Raster(10 * inside * known, grid)),
+        ortho=work.write_raster(
+            Layer("ortho", "uint16", ("red", "green", "blue", "nir")), Raster(colours, grid)
+        ),
+        ortho_mask=work.write_raster(
+            Layer("ortho_mask", "uint8", tags=values), Raster(origins, grid)
+        ),
+        footprints=work.write_vector("footprints", frame),
+        tileset=work.write_tileset("tileset", models, grid.crs),
+    )
+    folder = tmp_path_factory.mktemp("products") / "0123456789abcdef0123456789abcdef"
+    keep(work.folder, results(made, work.folder), folder)
+    return folder

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 
 SIZE_PX = 512
 SUN_AZIMUTH_DEG, SUN_ELEVATION_DEG = 315.0, 45.0
@@ -36,9 +38,12 @@ def thumbnail(source: Path, target: Path) -> None:
     rgba = np.empty((4, *shape), np.uint8)
     rgba[:3] = np.nan_to_num(picture)
     rgba[3] = np.where(known, 255, 0)
-    with rasterio.open(
-        target, "w", driver="PNG", width=shape[1], height=shape[0], count=4, dtype="uint8"
-    ) as png:
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.open(
+            target, "w", driver="PNG", width=shape[1], height=shape[0], count=4, dtype="uint8"
+        ) as png,
+    ):
         png.write(rgba)
 
 
