@@ -68,5 +68,8 @@ fi
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     -o Dpkg::Options::=--force-confold $missing >/dev/null
 case "$missing" in
-*redis-server*) if has systemctl; then $sudo systemctl disable redis-server >/dev/null 2>&1 || true; fi ;;
+*redis-server*)
+    if has systemctl; then disable="systemctl disable redis-server"; else disable="update-rc.d redis-server disable"; fi
+    $sudo $disable >/dev/null 2>&1 || true
+    ;;
 esac

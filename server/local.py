@@ -26,6 +26,7 @@ import psycopg
 import uvicorn
 
 from catalog import features
+from catalog.store import ensure_collection
 from server.private import CannotStart, child, postgis, redis
 from server.settings import Settings
 from workers import jobs
@@ -123,6 +124,7 @@ def migrate(database_url: str) -> None:
         pool.close()
         for schema in SCHEMAS:
             connection.execute(schema)
+        ensure_collection(connection)
 
 
 @contextmanager

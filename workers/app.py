@@ -33,6 +33,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers import jobs
+from workers.sweep import EVERY_S, sweep
 
 TASK = "orograph.run_job"
 TURN_S = 1.0
@@ -171,6 +172,7 @@ def _guard(settings: WorkerSettings) -> int:
     app = celery_app(settings.broker_url)
     celery: subprocess.Popen[bytes] | None = None
     connection: psycopg.Connection[object] | None = None
+    swept_at = -EVERY_S
     try:
         while not stopped:
             if celery is None or celery.poll() is not None:
@@ -182,6 +184,9 @@ def _guard(settings: WorkerSettings) -> int:
                 if connection is None:
                     connection = psycopg.connect(settings.database_url, autocommit=True)
                 watch(connection, app, name, _living(celery.pid), settings.queues)
+                if time.monotonic() - swept_at > EVERY_S:
+                    sweep(connection, settings.data)
+                    swept_at = time.monotonic()
             except psycopg.OperationalError as error:
                 log.warning("the database is away: %s", error)
                 connection = None

@@ -210,14 +210,24 @@ def report(conn: Connection[Any], job_id: str, fence: int, progress: int, messag
 
 
 def finish(
-    conn: Connection[Any], job_id: str, fence: int, key: str | None, results: Mapping[str, Any]
+    conn: Connection[Any],
+    job_id: str,
+    fence: int,
+    key: str | None,
+    results: Mapping[str, Any],
+    *,
+    collection: str | None = None,
 ) -> None:
-    """Mark a job successful; in the transaction that publishes its product. Raises FenceLost."""
+    """Mark a job successful; in the transaction that publishes its product. Raises FenceLost.
+
+    *collection* is where its item is; None where it has none.
+    """
     _held(
         conn,
         """status = 'successful', progress = 100, message = 'done', key = %s, results = %s,
-           lease = NULL, worker = NULL, pid = NULL, updated = now(), finished = now()""",
-        [key, Jsonb(results)],
+           collection = %s, lease = NULL, worker = NULL, pid = NULL, updated = now(),
+           finished = now()""",
+        [key, Jsonb(results), collection],
         job_id,
         fence,
     )

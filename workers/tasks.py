@@ -88,9 +88,10 @@ def _compute(
 ) -> None:
     inputs = process.parse(job.request.get("inputs", {}))
     report = Reporter(conn, job)
+    reader = _reader(place, folder / "fetched")
     work = LocalWorkspace(
         folder / str(job.fence),
-        _reader(place, folder / "fetched"),
+        reader,
         steps=place.data / "steps",
         on_progress=report,
     )
@@ -104,7 +105,7 @@ def _compute(
             return
         keep(work.folder, values, made)
     report(1.0, "publishing")
-    publish(conn, job, process, inputs, made)
+    publish(conn, job, process, inputs, made, reader)
 
 
 class Reporter:

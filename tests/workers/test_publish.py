@@ -1,0 +1,257 @@
+"""From a claimed row to what everybody sees: the row, the item, the footprints, or the fault."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psycopg
+import pystac
+import pytest
+from affine import Affine
+from pydantic import Field
+
+from catalog.features import features
+from catalog.items import ROOT, absolute
+from catalog.store import get_item
+from processes.core.errors import NoOverlap
+from processes.core.process import Asset, Inputs, Outputs, Process, Workspace
+from processes.core.raster import Grid, Raster
+from server.settings import Settings
+from workers import jobs
+from workers.sweep import sweep
+from workers.tasks import run_job
+
+GRID = Grid("EPSG:32631", Affine(0.5, 0, 690000, 0, -0.5, 4792000), 64, 48)
+SQUARE = [(690002, 4791980), (690012, 4791980), (690012, 4791990), (690002, 4791990)]
+
+Conn = psycopg.Connection[Any]
+
+
+class HillInputs(Inputs):
+    """A hill."""
+
+    height_m: float = 10.0
+    image: Asset | None = None
+    collection: str = "orograph"
+
+
+class HillOutputs(Outputs):
+    """Its surface and the one house on it."""
+
+    dsm: Asset
+    footprints: Asset
+    note: str = Field(description="A value beside the files.")
+
+
+@dataclass
+class Hills:
+    """Makes hills, and counts how often it was asked; *between* happens while it computes."""
+
+    between: Callable[[], None] = lambda: None
+    runs: int = 0
+
+    def run(self, inputs: HillInputs, work: Workspace) -> HillOutputs:
+        import geopandas
+        from shapely.geometry import Polygon
+
+        self.runs += 1
+        work.progress(0.5, "heaping")
+        self.between()
+        time.sleep(0.01)
+        work.progress(0.6, "after")
+        rows, cols = np.mgrid[0 : GRID.height, 0 : GRID.width]
+        heights = inputs.height_m * np.exp(-((rows - 32) ** 2 + (cols - 24) ** 2) / 200)
+        houses = geopandas.GeoDataFrame(
+            {"id": [1], "height_m": [7.5]}, geometry=[Polygon(SQUARE)], crs=GRID.crs
+        )
+        return HillOutputs(
+            dsm=work.write_raster("dsm", Raster(heights.astype(np.float32), GRID)),
+            footprints=work.write_vector("footprints", houses),
+            note="made of sand",
+        )
+
+
+def hill(run: Callable[[HillInputs, Workspace], HillOutputs]) -> Process[Any, Any]:
+    return Process("hill", "Hill", "A hill.", "1.0.0", HillInputs, HillOutputs, run)
+
+
+@dataclass
+class Bench:
+    """Jobs run in this process, on processes made for the test."""
+
+    settings: Settings
+    conn: Conn
+    made: list[str] = field(default_factory=list)
+
+    def job(self, process: Process[Any, Any], **inputs: Any) -> jobs.Job:
+        job = jobs.create(self.conn, process.id, {"inputs": inputs})
+        return self.again(job.id, process)
+
+    def again(self, job_id: str, process: Process[Any, Any]) -> jobs.Job:
+        run_job(job_id, self.settings, "here", processes={process.id: process})  # type: ignore[arg-type]
+        job = jobs.get(self.conn, job_id)
+        assert job is not None
+        return job
+
+    def count(self, table: str) -> int:
+        row = self.conn.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Bench]:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as conn:
+        yield Bench(settings, conn)
+
+
+def test_a_finished_job_has_its_item_footprints_and_thumbnail(bench: Bench) -> None:
+    job = bench.job(hill(Hills().run), height_m=12.0)
+    assert (job.status, job.collection) == ("successful", "orograph")
+    assert job.results == {
+        "dsm": {
+            "href": "dsm.tif",
+            "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+        },
+        "footprints": {"href": "footprints.parquet", "type": "application/vnd.apache.parquet"},
+        "note": "made of sand",
+    }
+    item = get_item(bench.conn, job.key or "", "orograph")
+    assert item is not None
+    pystac.Item.from_dict(absolute(item, "https://maps.example"))
+    assert "height_m 12.0" in item["properties"]["processing:lineage"]
+    assert item["assets"]["dsm"]["href"] == f"{ROOT}/products/{job.key}/dsm.tif"
+    product = bench.settings.data / "products" / str(job.key)
+    picture = cv2.imread(str(product / "thumbnail.png"), cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    assert picture.shape[2] == 4
+    assert picture[..., 0].std() > 5  # a lit slope and a shaded one
+    found = features(bench.conn, product=job.key).features
+    assert [feature["properties"]["height_m"] for feature in found] == [7.5]
+    assert list((bench.settings.data / "jobs").iterdir()) == []
+
+
+def test_equal_jobs_are_computed_and_published_once(bench: Bench) -> None:
+    hills = Hills()
+    first, second = (bench.job(hill(hills.run), height_m=9.0) for _ in range(2))
+    other = bench.job(hill(hills.run), height_m=8.0)
+    assert first.key == second.key != other.key
+    assert first.results == second.results
+    assert hills.runs == 2
+    assert bench.count("pgstac.items") == 2
+    assert bench.count("orograph.footprint") == 2
+
+
+def test_a_product_whose_publishing_was_interrupted_is_taken_up(bench: Bench) -> None:
+    hills = Hills()
+    done = bench.job(hill(hills.run))
+    bench.conn.execute("DELETE FROM pgstac.items")
+    bench.conn.execute("DELETE FROM orograph.footprint_set")
+    bench.conn.execute("UPDATE orograph.job SET status = 'accepted', results = NULL")
+    again = bench.again(done.id, hill(hills.run))
+    assert (again.status, again.key, hills.runs) == ("successful", done.key, 1)
+    assert bench.count("pgstac.items") == bench.count("orograph.footprint") == 1
+
+
+def test_a_job_dismissed_meanwhile_publishes_nothing(bench: Bench) -> None:
+    def dismiss() -> None:
+        bench.conn.execute("UPDATE orograph.job SET status = 'dismissed'")
+
+    job = bench.job(hill(Hills(between=dismiss).run))
+    assert (job.status, job.key, job.progress) == ("dismissed", None, 50)
+    assert bench.count("pgstac.items") == bench.count("orograph.footprint") == 0
+    assert list((bench.settings.data / "products").iterdir()) == []
+    assert list((bench.settings.data / "jobs").iterdir()) == []
+
+
+def test_a_worker_whose_fence_is_lost_publishes_nothing(bench: Bench) -> None:
+    def reclaim() -> None:
+        bench.conn.execute("UPDATE orograph.job SET fence = fence + 1, worker = 'other'")
+
+    job = bench.job(hill(Hills(between=reclaim).run))
+    assert (job.status, job.results) == ("running", None)
+    assert bench.count("pgstac.items") == bench.count("orograph.footprint") == 0
+
+
+def test_a_named_fault_is_told_and_another_is_not(bench: Bench) -> None:
+    def no_overlap() -> None:
+        raise NoOverlap("a and b share no ground: choose two images of one place")
+
+    def broken() -> None:
+        raise RuntimeError("secret path /srv/keys")
+
+    told = bench.job(hill(Hills(between=no_overlap).run))
+    assert told.status == "failed"
+    assert told.fault == {
+        "type": "NoOverlap",
+        "detail": "a and b share no ground: choose two images of one place",
+    }
+    hidden = bench.job(hill(Hills(between=broken).run))
+    assert hidden.fault == {
+        "type": "InternalError",
+        "detail": f"internal error, logged under job {hidden.id}",
+    }
+    assert list((bench.settings.data / "jobs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("href", "fault"),
+    [
+        ("/etc/passwd", "AssetForbidden"),
+        ("http://127.0.0.1:1/image.tif", "AssetForbidden"),
+        ("http://127.0.0.1:8000/uploads/none/image.tif", "AssetMissing"),
+        ("http://127.0.0.1:8000/uploads/../orograph.key", "AssetForbidden"),
+        ("ftp://example.org/image.tif", "AssetForbidden"),
+    ],
+)
+def test_a_server_reads_nothing_it_should_not(bench: Bench, href: str, fault: str) -> None:
+    job = bench.job(hill(Hills().run), image={"href": href})
+    assert job.fault is not None
+    assert job.fault["type"] == fault
+
+
+def test_an_uploaded_image_is_an_input_whatever_the_server_was_called(bench: Bench) -> None:
+    upload = bench.settings.data / "uploads/abc/image.bin"
+    upload.parent.mkdir()
+    upload.write_bytes(b"\x00\x01")
+    one, two = (
+        bench.job(hill(Hills().run), image={"href": f"http://{host}:8000/uploads/abc/image.bin"})
+        for host in ("localhost", "127.0.0.1")
+    )
+    assert one.key == two.key
+    item = get_item(bench.conn, one.key or "", "orograph")
+    assert item is not None
+    derived = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert derived == [f"{ROOT}/uploads/abc/image.bin"]
+
+
+def test_a_product_made_from_another_is_derived_from_its_item(bench: Bench) -> None:
+    first = bench.job(hill(Hills().run))
+    href = f"http://127.0.0.1:8000/products/{first.key}/dsm.tif"
+    second = bench.job(hill(Hills().run), image={"href": href})
+    item = get_item(bench.conn, second.key or "", "orograph")
+    assert item is not None
+    derived = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert derived == [f"{ROOT}/stac/collections/orograph/items/{first.key}"]
+
+
+def test_leftovers_are_swept_and_products_are_not(bench: Bench) -> None:
+    job = bench.job(hill(Hills().run))
+    data = bench.settings.data
+    for name in ("jobs/ended", "products/orphan"):
+        (data / name).mkdir()
+    for path in (*data.glob("jobs/*"), *data.glob("products/*"), *data.glob("steps/*")):
+        old(path)
+    assert sweep(bench.conn, data) == [data / "jobs/ended", data / "products/orphan"]
+    assert (data / "products" / str(job.key) / "dsm.tif").is_file()
+
+
+def old(path: Path) -> None:
+    os.utime(path, (time.time() - 3 * 24 * 3600,) * 2)
