@@ -36,7 +36,6 @@ from processes.core.process import (
 from processes.core.raster import Grid, Image, Raster, RasterSource
 
 if TYPE_CHECKING:
-
     from processes.stereo.coverage import Pair
     from processes.stereo.pointing import Pointing, View
     from processes.stereo.surface import Scene

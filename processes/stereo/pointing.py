@@ -438,7 +438,7 @@ def adjust(
         if np.abs(step).max() < 1e-4:
             break
     keep = weight > 0.04
-    shifts = tuple((m.drow - r, m.dcol - c) for m, r, c in zip(now, *start, strict=True))
+    shifts = tuple((m.drow - r, m.dcol - c) for m, (r, c) in zip(now, start, strict=True))
     return Pointing(
         tuple(now), shifts, int(keep.sum()), before, after, lon[keep], lat[keep], height[keep]
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, distance_transform_edt, label
 from shapely import contains_xy, prepare
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
@@ -15,7 +16,7 @@ from shapely.ops import transform
 from processes.core.raster import Grid
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import rectify
-from processes.stereo.fuse import fill, fuse
+from processes.stereo.fuse import Origin, fill, fuse
 from processes.stereo.match import match
 from processes.stereo.pointing import View, rectified
 from processes.stereo.rasterise import rasterise
@@ -24,6 +25,10 @@ from processes.stereo.triangulate import ray_table
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
+
+STRAY_M, STRAY_M2 = 4.0, 60.0
+RIM_M = 3.0
+"""Voids at the outer rim are filled no further from measured cells than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,7 @@ class Surface:
 def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
     """Return the surface over a grid; cells that fewer than two images see stay empty."""
     models, trusts = [], []
+    widest = max(pair.base_to_height for pair in scene.pairs)
     covered = np.zeros(grid.shape, bool)
     for pair in scene.pairs:
         piece = on_plane(scene, pair.ground).intersection(box(*grid.bounds))
@@ -60,13 +66,57 @@ def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
         covered |= cells_inside(piece, grid)
         dsm, trust = _pair_surface(scene, pair, piece, grid, workers)
         models.append(dsm)
-        trusts.append(trust)
+        # the height error of a match goes with the inverse of the base, its weight with the square
+        trusts.append(trust * np.float32((pair.base_to_height / widest) ** 2))
     if not models:
         empty = np.full(grid.shape, np.nan, np.float32)
         return Surface(empty, np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint8))
     fused = fuse(models, trusts)
-    dsm, origin = fill(fused.dsm, cell_m=grid.cell_m, covered=covered)
-    return Surface(dsm, fused.confidence, origin)
+    measured = fused.dsm.copy()
+    measured[_stray(measured, covered, grid.cell_m)] = np.nan
+    dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
+    outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
+    dsm[outside] = np.nan
+    origin[outside] = Origin.OUTSIDE
+    return Surface(dsm, np.where(origin == Origin.SEEN, fused.confidence, 0.0), origin)
+
+
+def _unseen(
+    scene: Scene, grid: Grid, dsm: Pixels, doubtful: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which of the doubtful cells, at their height, fewer than two images hold."""
+    row, col = np.nonzero(doubtful & np.isfinite(dsm))
+    lon, lat = scene.to_degrees(*grid.xy(row, col))
+    held = np.zeros(row.size, int)
+    for view in scene.views:
+        r, c = view.model.project(lon, lat, dsm[row, col])
+        held += (r >= 0) & (c >= 0) & (r <= view.shape[0] - 1) & (c <= view.shape[1] - 1)
+    out = np.zeros(grid.shape, bool)
+    out[row, col] = held < 2
+    return out
+
+
+def _stray(dsm: Pixels, covered: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
+    """Return small islands of heights that lie off the edge of what is covered: mismatches."""
+    islands, count = label(np.isfinite(dsm), np.ones((3, 3)))
+    size = np.bincount(islands.ravel(), minlength=count + 1)
+    edge = binary_dilation(~covered, iterations=max(1, round(STRAY_M / cell_m)))
+    small = size * cell_m**2 < STRAY_M2
+    near = np.bincount(islands[edge], minlength=count + 1) > 0.5 * size
+    drop = small & near
+    drop[0] = False
+    return np.asarray(drop[islands])
+
+
+def _beyond_rim(origin: NDArray[np.uint8], cell_m: float) -> NDArray[np.bool_]:
+    """Return the cells without a measurement that lie at the outer rim, far from any."""
+    bare = origin != Origin.SEEN
+    holes, _ = label(bare)
+    rim = np.zeros(int(holes.max()) + 1, bool)
+    rim[np.unique(holes[origin == Origin.OUTSIDE])] = True
+    rim[0] = False
+    far = distance_transform_edt(bare) * cell_m > RIM_M
+    return np.asarray(rim[holes] & (far | (origin == Origin.EMPTY)))
 
 
 def _pair_surface(
