@@ -224,8 +224,8 @@ def _steps(features: Floats, inside: Mask, cell_m: float, signs: Signs) -> tuple
     left_far, right_far = (
         _means(height, inside, o, half)[0] for o in (-skip - 2 * half, skip + half)
     )
-    left = np.asarray((left_near - left_far) / half)
-    right = np.asarray((right_far - right_near) / half)
+    left: Floats = np.asarray((left_near - left_far) / half)
+    right: Floats = np.asarray((right_far - right_near) / half)
     steepest = np.fmax(np.abs(left), np.abs(right))
     rise = right_near - left_near
     explained = steepest * (2 * skip + half)

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines.sharpen import sharpened
+
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
@@ -85,6 +87,9 @@ def building_mask(
     mask = _opened(mask, cell_m, rules.min_width_m)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     mask = _peeled(mask, sample.above_ground, cell_m)
+    mask = sharpened(mask, sample.bands, cell_m)
+    mask = _opened(mask, cell_m, rules.min_width_m / 2)
+    mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     return without_small_parts(mask, cell_m, rules.min_area_m2)
 
 
