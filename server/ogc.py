@@ -47,6 +47,7 @@ CONTROL = ["sync-execute", "async-execute", "dismiss"]
 TRANSMISSION = ["value", "reference"]
 STATUSES = ("accepted", "running", "successful", "failed", "dismissed")
 MAX_LIMIT = 1000
+EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 WAIT_STEPS_S = (0.02, 0.5)
 CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/" + name
@@ -78,6 +79,7 @@ class Desk:
     ) -> None:
         self.processes, self.pool, self.send, self.products = processes, pool, send, products
         self.own_url = own_url
+        self._described = {name: described(process) for name, process in processes.items()}
         # threads of their own: a broker that does not answer holds up no request
         self._senders = ThreadPoolExecutor(2, thread_name_prefix="send")
         self.sync_wait_s, self.max_body_bytes = sync_wait_s, max_body_bytes
@@ -87,6 +89,15 @@ class Desk:
             known = ", ".join(self.processes)
             raise NoSuchProcess(f"there is no process {process_id}: there are {known}")
         return self.processes[process_id]
+
+    def description(self, process_id: str, url: str) -> dict[str, Any]:
+        """Return a process's OGC description. Raises NoSuchProcess."""
+        return self._described[self.process(process_id).id] | _offered(process_id, url)
+
+    def summary(self, process_id: str, url: str) -> dict[str, Any]:
+        """Return a process's entry in the list."""
+        whole = self.description(process_id, url)
+        return {name: value for name, value in whole.items() if name not in ("inputs", "outputs")}
 
     def accept(self, process: Process[Any, Any], wanted: Execute, called: str) -> Job:
         """Write the job down, then send its message; a lost message is sent again by workers.
@@ -148,11 +159,11 @@ def router(desk: Desk) -> APIRouter:
         """The list of processes."""
         _known(request, "limit", "offset")
         limit, offset = _page(limit, offset)
-        every = list(desk.processes.values())
+        every = list(desk.processes)
         url = outside(request)
         shown = every[offset : offset + limit]
         body = {
-            "processes": [_summary(process, url) for process in shown],
+            "processes": [desk.summary(process_id, url) for process_id in shown],
             "links": _page_links(request, limit, offset, len(every)),
         }
         return _said(request, body, "processes.html")
@@ -161,9 +172,7 @@ def router(desk: Desk) -> APIRouter:
     def process(request: Request, process_id: str) -> Response:
         """What a process takes and gives."""
         _known(request)
-        return _said(
-            request, description(desk.process(process_id), outside(request)), "process.html"
-        )
+        return _said(request, desk.description(process_id, outside(request)), "process.html")
 
     @routes.post("/processes/{process_id}/execution", operation_id="execute", tags=["Jobs"])
     async def execution(request: Request, process_id: str) -> Response:
@@ -261,35 +270,25 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def description(process: Process[Any, Any], url: str) -> dict[str, Any]:
-    """Return the OGC process description, its schemas in the dialect of version 1.0."""
+def described(process: Process[Any, Any]) -> dict[str, Any]:
+    """Return the OGC process description without links, its schemas in OGC's dialect."""
     whole = process.describe()
     for kind in ("inputs", "outputs"):
         for entry in whole[kind].values():
             entry["schema"] = oas30(entry["schema"])
-    return whole | _offered(process, url)
+    return whole
 
 
-def _summary(process: Process[Any, Any], url: str) -> dict[str, Any]:
-    whole = process.describe()
-    kept = ("id", "title", "description", "version", "keywords")
-    return {name: whole[name] for name in kept} | _offered(process, url)
-
-
-def _offered(process: Process[Any, Any], url: str) -> dict[str, Any]:
-    here = f"{url}/processes/{process.id}"
+def _offered(process_id: str, url: str) -> dict[str, Any]:
+    here = f"{url}/processes/{process_id}"
     return {
         "jobControlOptions": CONTROL,
         "outputTransmission": TRANSMISSION,
         "links": [
-            _link(here, "self", process.title),
-            _link(f"{here}?f=html", "alternate", f"{process.title} as a page", "text/html"),
-            _link(
-                f"{here}/execution",
-                "http://www.opengis.net/def/rel/ogc/1.0/execute",
-                f"Run {process.title}",
-            ),
-            _link(f"{url}/jobs?processID={process.id}", "monitor", "Its jobs"),
+            _link(here, "self", "This process"),
+            _link(f"{here}?f=html", "alternate", "This process as a page", "text/html"),
+            _link(f"{here}/execution", EXECUTE, "Run it"),
+            _link(f"{url}/jobs?processID={process_id}", "monitor", "Its jobs"),
         ],
     }
 
