@@ -215,7 +215,7 @@ def _projection(grid: Grid) -> dict[str, Any]:
         **crs,
         "proj:bbox": [_rounded(side) for side in grid.bounds],
         "proj:shape": [grid.height, grid.width],
-        "proj:transform": [_rounded(number) for number in tuple(grid.transform)],
+        "proj:transform": [_rounded(number) for number in tuple(grid.transform)[:6]],
     }
 
 
