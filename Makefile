@@ -1,7 +1,8 @@
 # Everything from a bare clone on a Debian machine. Each step is skipped where it is done already.
 #
 #   make env     the environment: system packages where absent, .venv, the viewer's Cesium
-#   make demo    the stack, one job on the bundled scene, its figures and its map (Ctrl-C ends it)
+#   make demo    the stack, one job on the bundled scene, its figures and its map; until Ctrl-C, or with
+#                DEMO_EXIT=1 until it is done
 #   make up      the stack alone
 #   make test    what CI runs: linters and all tests, on a PostGIS and a Redis of their own
 #   make check   the linters alone
@@ -36,7 +37,7 @@ check: system .venv/.made
 	$(BIN)/lint-imports
 
 demo: env
-	@DEMO_EXIT=$(DEMO_EXIT) $(BIN)/orograph demo
+	@$(BIN)/orograph demo $(if $(DEMO_EXIT),--exit)
 
 up: env
 	@$(BIN)/orograph up

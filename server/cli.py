@@ -154,11 +154,11 @@ def _serve(_: argparse.Namespace) -> int:
     return serve(Settings())
 
 
-def _demo(_: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> int:
     from server.demo import demo
     from server.settings import Settings
 
-    return demo(Settings())
+    return demo(Settings(), leave=options.exit)
 
 
 def _migrate(_: argparse.Namespace) -> int:
@@ -200,11 +200,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("up", _up, "the whole stack on this machine, until Ctrl-C"),
         ("serve", _serve, "the API alone, for a database, broker and workers of one's own"),
-        ("demo", _demo, "the stack, one job on the bundled scene, and its map"),
         ("migrate", _migrate, "prepare the database of OROGRAPH_DATABASE_URL"),
         ("openapi", _openapi, "write openapi/openapi.json"),
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
+
+    shown = commands.add_parser("demo", help="the stack, one job on the bundled scene, its map")
+    shown.add_argument("--exit", action="store_true", help="end by itself when it is done")
+    shown.set_defaults(command=_demo)
     return parser
 
 

@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import psycopg
 import uvicorn
@@ -55,12 +56,17 @@ def up(settings: Settings) -> int:
         with ended_by_signals(), stack(settings) as running:
             print(f"Orograph is at {running.settings.url}/ — viewer {running.settings.url}/viewer")
             print(f"Data and logs are in {settings.data.resolve()}. Ctrl-C ends it.", flush=True)
-            while (ended := running.ended()) is None:
-                time.sleep(0.5)
-            raise CannotStart(f"the {ended} ended: see {settings.data}/log/{ended}.log")
+            wait(running)
     except KeyboardInterrupt:
         print("Orograph has stopped.")
         return 0
+
+
+def wait(running: Stack) -> NoReturn:
+    """Wait for a signal, which raises KeyboardInterrupt. Raises CannotStart if a part ends."""
+    while (ended := running.ended()) is None:
+        time.sleep(0.5)
+    raise CannotStart(f"the {ended} ended: see {running.settings.data}/log/{ended}.log")
 
 
 def serve(settings: Settings) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 from server.errors import remembered
 from workers.jobs import Job
-from workers.publish import COLLECTION
 
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 EXCEPTIONS = "http://www.opengis.net/def/rel/ogc/1.0/exceptions"
@@ -60,8 +59,8 @@ def _links(job: Job, url: str) -> list[dict[str, str]]:
         links.append(_link(here, "monitor", "How far it is"))
     elif job.status == "successful":
         links.append(_link(f"{here}/results", RESULTS, "Results"))
-        if job.key:
-            item = f"{url}/stac/collections/{job.collection or COLLECTION}/items/{job.key}"
+        if job.key and job.collection:  # a report is a product that lies nowhere: no item
+            item = f"{url}/stac/collections/{job.collection}/items/{job.key}"
             links.append(_link(item, "item", "In the catalogue", "application/geo+json"))
     elif job.status == "failed":
         links.append(_link(f"{here}/results", EXCEPTIONS, "Why it failed"))

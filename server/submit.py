@@ -130,7 +130,7 @@ def _run(client: httpx.Client, url: str, body: Mapping[str, Any]) -> int:
         return _refused(answer)
     place = answer.headers["location"]
     print(f"job {place}", file=sys.stderr)
-    job = _followed(client, place)
+    job = followed(client, place)
     if job["status"] != "successful":
         why = job.get("exception", {})
         print(f"orograph: {job['status']}: {job.get('message', '')}", file=sys.stderr)
@@ -142,7 +142,7 @@ def _run(client: httpx.Client, url: str, body: Mapping[str, Any]) -> int:
     return DONE
 
 
-def _followed(client: httpx.Client, place: str) -> dict[str, Any]:
+def followed(client: httpx.Client, place: str) -> dict[str, Any]:
     """Return the job when it has ended; a server that is away for a moment is waited for."""
     pause_s, longest_s = POLL_S
     heard = time.monotonic()
