@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from processes.roofs.reconstruct import Reconstruction
 
+WIDEST_M = 2000.0
+"""Wider outlines are no buildings, and reading under them would not be bounded."""
 BLOCK_M = 500.0
 """Buildings are modelled in squares of this size: one read of each raster a square."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
@@ -63,8 +65,8 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     dsm, dtm = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
     crs = _grid(dsm, "dsm").crs
     outlines = _on(work.read_vector(inputs.footprints), crs)
-    found: dict[int, Reconstruction] = {}
-    for batch in _batches(outlines):
+    found = _misplaced(outlines)
+    for batch in _batches(outlines, found):
         work.progress(
             0.9 * len(found) / len(outlines), f"{len(found)} of {len(outlines)} buildings"
         )
@@ -104,22 +106,39 @@ def _on(outlines: geopandas.GeoDataFrame, crs: str) -> geopandas.GeoDataFrame:
     """Return polygons in *crs*, rows numbered from 0, with an `id` that is unique."""
     if outlines.crs is None:
         raise UnknownCrs("footprints name no reference system: write one into the file")
-    polygons = outlines[outlines.geom_type.isin(["Polygon", "MultiPolygon"])]
+    areal = outlines.geom_type.isin(["Polygon", "MultiPolygon"]) & ~outlines.is_empty
+    polygons = outlines[areal]
     frame = polygons.to_crs(crs).reset_index(drop=True)
     if "id" not in frame or frame["id"].isna().any() or not frame["id"].astype(str).is_unique:
         frame["id"] = np.arange(1, len(frame) + 1)
     return frame
 
 
-def _batches(outlines: geopandas.GeoDataFrame) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers of outlines that lie together, square by square."""
-    if not len(outlines):
-        return
+def _misplaced(outlines: geopandas.GeoDataFrame) -> dict[int, Reconstruction]:
+    """Return the rows that cannot be buildings where they are, with the reason."""
+    from processes.roofs.reconstruct import Reconstruction
+
     bounds = outlines.bounds.to_numpy()
+    size = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
+    lost = Reconstruction(None, reason="the outline has no place in the system of the surface")
+    wide = Reconstruction(None, reason=f"the outline is wider than {WIDEST_M / 1000:g} km")
+    found = {int(row): wide for row in np.flatnonzero(size > WIDEST_M)}
+    return found | {int(row): lost for row in np.flatnonzero(~np.isfinite(bounds).all(axis=1))}
+
+
+def _batches(
+    outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield row numbers of outlines that lie together, square by square, but those *done*."""
+    rows = np.setdiff1d(np.arange(len(outlines)), list(done))
+    if not len(rows):
+        return
+    bounds = outlines.bounds.to_numpy()[rows]
     square = np.floor((bounds[:, :2] + bounds[:, 2:]) / 2 / BLOCK_M)
     _, number = np.unique(square, axis=0, return_inverse=True)
     order = np.argsort(number.reshape(-1), kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(number.reshape(-1)[order])) + 1)
+    cuts = np.flatnonzero(np.diff(number.reshape(-1)[order])) + 1
+    yield from np.split(rows[order], cuts)
 
 
 def _modelled(

@@ -40,12 +40,15 @@ def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Re
 
     Whatever comes back is valid by ISO 19107: a building whose solid would not be is left out.
     """
+    from shapely import MultiPolygon
+
     parts = tidy(outline)
     if not parts:
         return Reconstruction(None, reason="the outline encloses no area")
+    whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
     try:
-        cells = roof_cells(outline, dsm)
-        heights = measure(outline, cells, dtm)
+        cells = roof_cells(whole, dsm)
+        heights = measure(whole, cells, dtm)
     except NoHeights as fault:
         return Reconstruction(None, reason=str(fault))
     if heights.roof_m - heights.ground_m < LEAST_HEIGHT_M:
@@ -54,7 +57,7 @@ def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Re
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        return _roofed(parts, outline, inner_cells(outline, dsm, cells), heights)
+        return _roofed(parts, whole, inner_cells(whole, dsm, cells), heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
 

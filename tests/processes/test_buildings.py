@@ -8,7 +8,7 @@ import geopandas
 import numpy as np
 import pytest
 from affine import Affine
-from shapely.geometry import Polygon, box
+from shapely.geometry import Point, Polygon, box
 
 from processes.buildings import BUILDINGS, BuildingsInputs
 from processes.core.errors import UnknownCrs
@@ -136,8 +136,20 @@ def test_outlines_without_a_system_are_refused(models):
         models(outlines([FLAT], crs=None))
 
 
+def test_a_country_and_the_pole_are_no_buildings(models):
+    country = box(400000, 5200000, 500000, 5300000)
+    table, city, _ = models(outlines([country, FLAT]))
+    assert table.reason[0] == "the outline is wider than 2 km"
+    pole = box(-170, 89.9999, 170, 95)
+    frame = outlines([box(2.06, 47.75, 2.0601, 47.7501), pole], crs="EPSG:4326")
+    table, _, _ = models(frame)
+    assert table.reason[1] == "the outline has no place in the system of the surface"
+    assert list(city["CityObjects"]) == ["2"]
+
+
 def test_points_and_twice_used_ids_do_no_harm(models):
-    table, city, _ = models(outlines([FLAT, HOUSE], id=["a", "a"]))
+    shapes = [FLAT, Point(431000, 5290000), Polygon(), HOUSE]
+    table, city, _ = models(outlines(shapes, id=["a", "b", "c", "a"]))
     assert table.id.tolist() == [1, 2]
     assert list(city["CityObjects"]) == ["1", "2"]
 
