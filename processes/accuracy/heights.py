@@ -85,6 +85,19 @@ def figures_by_class(
     }
 
 
+def within_rim(dz: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return the cells that are not part of a void reaching in from the border of the array.
+
+    A product made from images is a tilted quadrangle in an upright raster: what lies outside of
+    it was never asked for, while a void inside is a failure.
+    """
+    from scipy import ndimage
+
+    label, _ = ndimage.label(~np.isfinite(dz))
+    outer = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    return np.asarray(~np.isin(label, outer[outer > 0]))
+
+
 def near_edges(
     objects: NDArray[np.integer], cell_m: float, within_m: float = 1.5
 ) -> NDArray[np.bool_]:

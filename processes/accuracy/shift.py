@@ -19,6 +19,8 @@ from processes.accuracy.sample import bilinear
 OUTLIER_M = 3.0
 """Differences beyond this weigh no more: a missing roof must not pull the shift."""
 MAX_SAMPLES = 60_000
+EARNED = 0.03
+"""Share of the cost that a shift sideways must take away to be believed."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def best_shift(
     """Return the shift of *heights* that fits *reference* best, both on one lattice.
 
     Searched within ±*reach_m* in x and y, to about a tenth of a cell; dz is unbounded. The cost
-    is the mean of |dz − median dz| cut at 3 m. Fewer than 100 common cells: no shift at all.
+    is the mean of |dz − median dz| cut at 3 m; where moving sideways hardly lowers it, as on flat
+    land, there is nothing to be said about x and y and they stay 0. Fewer than 100 common cells:
+    no shift at all.
     """
     wanted = np.isfinite(reference) & np.isfinite(heights)
     if counted is not None:
@@ -76,8 +80,13 @@ def best_shift(
     while step > 0.05:
         around = range(-reach, reach + 1)
         trials = [(best[0] + i * step, best[1] + j * step) for i, j in pairs(around, around)]
+        trials = [trial for trial in trials if max(map(abs, trial)) * cell_m <= reach_m]
         best = min(trials, key=lambda trial: cost(*trial)[0])
         step, reach = step / 2, 2
+    # between whole cells, where interpolation smooths neither of the two
+    whole = (float(round(best[0])), float(round(best[1])))
+    if any(whole) and cost(*whole)[0] > (1 - EARNED) * cost(0.0, 0.0)[0]:
+        best = (0.0, 0.0)
     return Shift(-best[1] * cell_m, best[0] * cell_m, cost(*best)[1])
 
 

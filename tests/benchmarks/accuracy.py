@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,9 @@ from processes.accuracy.heights import HeightFigures, figures_by_class, height_f
 from processes.accuracy.sample import bilinear
 from processes.accuracy.shift import Shift, best_shift, shifted
 
-SCENES = Path(__file__).parents[1] / "data" / "scenes"
+TESTS = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("OROGRAPH_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
+"""Where scenes lie that are too large for the project; the same as in the tests."""
 SHIFTED = {"quarter"}
 OUTSIDE, WATER = 32, 8
 CLASSES = {1: "ground", 2: "building", 3: "tree", 4: "water", 5: "road", 6: "bridge", 7: "car"}
@@ -52,6 +55,14 @@ class Truth:
     @property
     def cell_m(self) -> float:
         return float(self.transform.a)
+
+
+def scene_folder(name: str) -> Path:
+    """Return the folder of a built scene. Ends the program where it is not there."""
+    for folder in (TESTS / "data" / "scenes" / name, SHARED / "scenes" / name):
+        if (folder / "truth" / "dsm.tif").is_file():
+            return folder
+    sys.exit(f"scene {name} is absent: set OROGRAPH_TEST_DATA to the folder that holds scenes/")
 
 
 def truth_of(scene: Path) -> Truth:
@@ -75,10 +86,10 @@ def on_truth(path: Path, truth: Truth) -> NDArray[np.float32]:
         values = file.read(1, masked=True).astype(np.float32).filled(np.nan)
         rows, cols = truth.dsm.shape
         col, row = np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
-        x, y = truth.transform * (col, row)
+        x, y = truth.transform @ (col, row)
         if file.crs.to_string() != truth.crs:
             x, y = Transformer.from_crs(truth.crs, file.crs, always_xy=True).transform(x, y)
-        col, row = ~file.transform * (x, y)
+        col, row = ~file.transform @ (x, y)
         return bilinear(values, row - 0.5, col - 0.5)
 
 
@@ -153,8 +164,6 @@ def markdown(scene: str, figures: dict[str, Any]) -> str:
 
 def machine() -> str:
     """Return the processor and the number of cores this process may use."""
-    import os
-
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -188,9 +197,9 @@ def main() -> None:
             else:
                 folder = (args.products or Path(scratch)) / name
                 if not args.products:
-                    run_city(SCENES / name, folder)
+                    run_city(scene_folder(name), folder)
                 products = products_of(folder)
-            truth = truth_of(SCENES / name)
+            truth = truth_of(scene_folder(name))
             figures = height_table(name, truth, products["dsm"], products.get("dtm"))
             report["scenes"][name] = figures
             print(markdown(name, figures))

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processes.accuracy.heights import figures_by_class, height_figures, near_edges, nmad
+from processes.accuracy.heights import (
+    figures_by_class,
+    height_figures,
+    near_edges,
+    nmad,
+    within_rim,
+)
 
 
 def test_five_differences_worked_out_by_hand():
@@ -73,3 +79,13 @@ def test_the_wall_two_buildings_share_is_an_edge():
     objects[:, 10:] = 2
     assert near_edges(objects, 1.0, 0.5)[2].nonzero()[0].tolist() == [9, 10]
     assert not near_edges(np.ones((5, 5), int), 1.0).any()
+
+
+def test_a_void_inside_is_a_failure_and_a_void_outside_is_not_asked_for():
+    dz = np.zeros((6, 6))
+    dz[:, :2] = np.nan
+    dz[3, 4] = np.nan
+    asked = within_rim(dz)
+    assert asked.sum() == 24
+    assert asked[3, 4]
+    assert within_rim(np.zeros((3, 3))).all()

@@ -41,6 +41,14 @@ def test_voids_and_a_lost_quarter_do_not_pull_the_shift(town):
     assert (found.dx_m, found.dy_m) == pytest.approx((-2.0, 0.0), abs=0.06)
 
 
+def test_level_land_says_nothing_about_x_and_y():
+    rng = np.random.default_rng(8)
+    land = ndimage.gaussian_filter(rng.normal(size=(200, 200)), 2)
+    found = best_shift(rng.normal(3, 0.3, (200, 200)), land * 0.01, 0.5)
+    assert max(abs(found.dx_m), abs(found.dy_m)) <= 0.25
+    assert found.dz_m == pytest.approx(-3, abs=0.05)
+
+
 def test_too_little_in_common_is_no_shift(town):
     assert best_shift(np.full_like(town, np.nan), town, 0.5) == Shift(0, 0, 0)
 
