@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 from brotli_asgi import BrotliMiddleware
 from fastapi import FastAPI
@@ -13,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from catalog.api import stac_app
 from processes import PROCESSES
 from server import errors, features, landing, ogc
 from server.auth import KeyGuard
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         sync_wait_s=settings.sync_wait_s,
         max_body_bytes=settings.max_body_bytes,
     )
-    mounts: dict[str, Any] = {}
+    mounts: dict[str, FastAPI] = {"/stac": stac_app(settings.database_url or "")}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,6 +85,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(landing.router(conformance, app.openapi))
     app.include_router(ogc.router(desk))
     app.include_router(features.router(features.Collections(pool, landing.TITLE)))
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
     _wrap(app, settings)
     return app
 

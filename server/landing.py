@@ -73,7 +73,7 @@ def links(url: str) -> list[dict[str, str]]:
         ("/collections", "data", "application/json", "Collections"),
         ("/collections", REL + "data", "application/json", "Collections"),
         ("/collections?f=html", "data", "text/html", "Collections"),
-        ("/stac", "child", "application/json", "STAC catalogue"),
+        ("/stac/", "child", "application/json", "STAC catalogue"),
     )
     return [
         {"href": url + path, "rel": rel, "type": kind, "title": title}

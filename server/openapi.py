@@ -10,9 +10,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Mount
 
 from processes.core.process import Process
-from server.auth import SCHEME
+from server.auth import ASKING, SCHEME
 from server.dialect import oas30
 
 CHANGES = ("post", "put", "delete", "patch")
@@ -154,6 +155,9 @@ def describe(app: FastAPI, processes: Mapping[str, Process[Any, Any]]) -> dict[s
         for method, operation in methods.items():
             _finish(method, operation)
     _processes(document["paths"], processes)
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            _mounted(document, route.path, route.app)
     return document
 
 
@@ -222,8 +226,40 @@ def _processes(paths: dict[str, Any], processes: Mapping[str, Process[Any, Any]]
         }
 
 
+def _mounted(document: dict[str, Any], path: str, app: FastAPI) -> None:
+    """Add the description of a mounted application, its names below that of its mount."""
+    name = path.strip("/")
+    own = _placed(oas30(app.openapi()), name)
+    for part, methods in own["paths"].items():
+        for method, operation in methods.items():
+            operation["operationId"] = f"{name}-{operation.get('operationId', part)}"
+            operation["tags"] = [name]
+            operation["responses"]["default"] = FAULT
+            if method in CHANGES and not ASKING.fullmatch(path + part):
+                operation["security"] = [{}, {"apiKey": []}]
+        document["paths"][path + part] = methods
+    schemas = document["components"]["schemas"]
+    for schema, value in own.get("components", {}).get("schemas", {}).items():
+        schemas[f"{name}-{schema}"] = value
+
+
+def _placed(value: Any, name: str) -> Any:
+    """Return *value* with its references to schemas below *name*."""
+    if isinstance(value, list):
+        return [_placed(entry, name) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("$ref")
+    if isinstance(reference, str):
+        return {"$ref": reference.replace("#/components/schemas/", f"#/components/schemas/{name}-")}
+    return {key: _placed(entry, name) for key, entry in value.items()}
+
+
 def _input(entry: Mapping[str, Any]) -> dict[str, Any]:
     schema: dict[str, Any] = oas30(entry["schema"])
+    if schema.pop("contentEncoding", None):  # OGC's schemas know it, OpenAPI 3.0 does not
+        schema["format"] = "binary"
+        schema.pop("contentMediaType", None)
     if entry["maxOccurs"] == "unbounded":
         schema = {"oneOf": [schema, _several(schema)]}
     return schema | {"description": entry["description"]}
