@@ -1,0 +1,157 @@
+"""The embedded stack: it starts whole, says what is in its way, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from server.local import migrate, stack
+from server.private import CannotStart, free_port, postgis, redis
+from server.settings import Settings
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def data(services_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    folder = services_folder / request.node.name
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(data: Path, port: int, **more: str) -> subprocess.Popen[str]:
+    own = {"OROGRAPH_DATA": str(data), "OROGRAPH_PORT": str(port)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "server.cli", "up"],
+        env=os.environ | own | more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_up(running: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Wait for the address to be printed; returns every process of the stack."""
+    assert running.stdout is not None
+    line = running.stdout.readline()
+    assert "Orograph is at" in line, f"{line}{running.communicate()}"
+    return psutil.Process(running.pid).children(recursive=True)
+
+
+def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path) -> None:
+    port = free_port()
+    running = start(data, port)
+    family = until_up(running)
+    assert {"postgres", "redis-server"} <= {process.name() for process in family}
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/processes/echo/execution",
+        json={"inputs": {"message": "hello"}},
+        timeout=PATIENCE_S,
+    )
+    assert (answer.status_code, answer.json()) == (200, {"message": "hello"})
+
+    second = start(data, free_port())
+    assert "is in use by another orograph" in second.communicate(timeout=PATIENCE_S)[1]
+    assert second.returncode != 0
+    third = start(data.with_name("elsewhere"), port)
+    assert "stop the program that has it or set OROGRAPH_PORT" in third.communicate(timeout=60)[1]
+
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=PATIENCE_S)
+    assert (running.returncode, err) == (0, "")
+    assert out.endswith("Orograph has stopped.\n")
+    assert not psutil.wait_procs(family, timeout=1)[1]
+    assert "database system is shut down" in (data / "log/postgres.log").read_text()
+
+
+def test_a_stack_that_was_killed_leaves_no_process_and_starts_again(data: Path) -> None:
+    running = start(data, free_port())
+    family = until_up(running)
+    running.kill()
+    running.communicate()
+    assert not psutil.wait_procs(family, timeout=15)[1]
+    again = start(data, free_port())
+    family = until_up(again)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0
+    assert not psutil.wait_procs(family, timeout=1)[1]
+
+
+def test_one_s_own_database_and_broker_are_used_and_left_alone(
+    database: str, broker: str, data: Path
+) -> None:
+    port = free_port()
+    settings = Settings(data=data, port=port, database_url=database, broker_url=broker)
+    with stack(settings) as running:
+        assert running.ended() is None
+        assert httpx.get(f"{settings.url}/conformance").status_code == 200
+    assert not (data / "postgres").exists()
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT count(*) FROM orograph.job")
+
+
+def test_a_port_is_not_taken_from_another_program(data: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(CannotStart, match=f"port {port} of 127.0.0.1"),
+            stack(Settings(data=data, port=port)),
+        ):
+            pass
+
+
+def test_a_missing_program_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotStart, match="apt install redis-server"), redis(tmp_path / "log"):
+        pass
+    monkeypatch.setattr("server.private.POSTGRES_FOLDERS", (str(tmp_path / "*"),))
+    with (
+        pytest.raises(CannotStart, match="apt install postgresql"),
+        postgis(tmp_path / "postgres", tmp_path / "log"),
+    ):
+        pass
+
+
+def test_a_database_that_does_not_answer_is_said_so() -> None:
+    with pytest.raises(CannotStart, match="the database does not answer"):
+        migrate("postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_migrating_again_changes_nothing(database: str) -> None:
+    start = time.monotonic()
+    migrate(database)
+    migrate(database)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folders are closed to PostgreSQL")
+def test_a_data_folder_in_a_private_home_works(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    folder = home / "postgres"
+    try:
+        with (
+            postgis(folder, tmp_path / "log", durable=False) as url,
+            psycopg.connect(url) as connection,
+        ):
+            connection.execute("SELECT 1")
+        assert folder.is_symlink()
+    finally:
+        shutil.rmtree(folder.resolve())
