@@ -15,7 +15,17 @@ from processes.dtm import DTM
 from processes.echo import ECHO
 from processes.footprints import FOOTPRINTS
 from processes.ortho import ORTHO
+from processes.qualify import QUALIFY
 
-_ALL: tuple[Process[Any, Any], ...] = (ECHO, CITY, DSM, DTM, ORTHO, FOOTPRINTS, BUILDINGS)
+_ALL: tuple[Process[Any, Any], ...] = (
+    ECHO,
+    CITY,
+    DSM,
+    DTM,
+    ORTHO,
+    FOOTPRINTS,
+    BUILDINGS,
+    QUALIFY,
+)
 
 PROCESSES: dict[str, Process[Any, Any]] = {process.id: process for process in _ALL}

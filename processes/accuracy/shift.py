@@ -18,7 +18,7 @@ from processes.accuracy.sample import bilinear
 
 OUTLIER_M = 3.0
 """Differences beyond this weigh no more: a missing roof must not pull the shift."""
-MAX_SAMPLES = 60_000
+MAX_SAMPLES = 40_000
 EARNED = 0.03
 """Share of the cost that a shift sideways must take away to be believed."""
 
