@@ -77,13 +77,17 @@ def stac_app(database_url: str, *, path: str = "/stac", pool_size: int = POOL_SI
     )
     api.client.landing_page_id = "orograph"
     api.client.stac_version = "1.1.0"
+    # version 1.1 of sorting holds 1.0, which is what clients look for
+    sort = "https://api.stacspec.org/v1.0.0/item-search#sort"
+    api.client.base_conformance_classes = [*api.client.base_conformance_classes, sort]
     app: FastAPI = api.app
     # stac-fastapi's own would compress below us, and believe anybody's X-Forwarded-Host
     app.user_middleware = [Middleware(Rooted, path=path)]
     for fault in (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
         app.add_exception_handler(fault, _no_database)
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_long)
-    app.add_exception_handler(asyncpg.DataError, _bad_request)
+    for refusal in (asyncpg.DataError, asyncpg.RaiseError):
+        app.add_exception_handler(refusal, _bad_request)
     return app
 
 
