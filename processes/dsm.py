@@ -233,6 +233,7 @@ def tie(
     import numpy as np
 
     from processes.stereo import coverage, elevation, pointing
+    from processes.stereo.geoid import undulation_m
 
     low = max(LOWEST_M, max(v.model.height_off - v.model.height_scale for v in views))
     high = min(HIGHEST_M, min(v.model.height_off + v.model.height_scale for v in views))
@@ -267,7 +268,7 @@ def tie(
                 tied.height_m, ground, tied.lon, tied.lat
             )
         if reference == "geoid":
-            ground = ground + elevation.undulation_m(tied.lon, tied.lat)
+            ground = ground + undulation_m(tied.lon, tied.lat)
         px_per_m = pairs[0].base_to_height / gsd_m
         tied = elevation.lifted(tied, elevation.lift_m(tied, ground, px_per_m))
     bottom, top = np.quantile(tied.height_m, (0.005, 0.995))
@@ -281,13 +282,14 @@ def _narrowed(
     import numpy as np
 
     from processes.stereo import elevation
+    from processes.stereo.geoid import undulation_m
 
     xmin, ymin, xmax, ymax = pairs[0].ground.bounds
     lon, lat = np.meshgrid(np.linspace(xmin, xmax, 40), np.linspace(ymin, ymax, 40))
     ground = elevation.heights_at(dem, lon, lat)
     if not np.isfinite(ground).any():
         raise OutsideArea("dem does not cover the images: give another, or none")
-    shift = elevation.undulation_m(lon, lat)
+    shift = undulation_m(lon, lat)
     possible = {"auto": (np.minimum(shift, 0), np.maximum(shift, 0)), "geoid": (shift, shift)}
     down, up = possible.get(dem_heights, (0.0, 0.0))
     bottom = float(np.nanmin(ground + down)) - 150.0

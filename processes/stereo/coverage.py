@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import get_coordinates
 from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from processes.core.errors import BrokenRpc, NoOverlap, OutsideArea
@@ -31,7 +33,7 @@ class Pair:
 
     left: int
     right: int
-    ground: Polygon
+    ground: BaseGeometry
     """Longitude, latitude of what both see."""
     base_to_height: float
 
@@ -98,7 +100,7 @@ def sampling_m(views: Sequence[View], lon: float, lat: float, height_m: float) -
     return float(np.median([ground_sampling_m(v.model, lon, lat, height_m) for v in views]))
 
 
-def pieces(ground: Polygon, side_m: float, most: int = 9) -> list[tuple[Floats, Floats]]:
+def pieces(ground: BaseGeometry, side_m: float, most: int = 9) -> list[tuple[Floats, Floats]]:
     """Return up to *most* pieces of a ground, spread over it: corners (lon, lat) of each.
 
     A ground no wider than twice *side_m* is one piece, whole.
@@ -108,8 +110,7 @@ def pieces(ground: Polygon, side_m: float, most: int = 9) -> list[tuple[Floats, 
     kx = ky * float(np.cos(np.radians(0.5 * (ymin + ymax))))
     wide, tall = (xmax - xmin) * kx, (ymax - ymin) * ky
     if max(wide, tall) <= 2.0 * side_m:
-        lon, lat = ground.exterior.coords.xy
-        return [(np.array(lon[:-1]), np.array(lat[:-1]))]
+        return [_corners(ground.convex_hull)]
     across = int(np.ceil(np.sqrt(most)))
     found = []
     for v in (np.arange(across) + 0.5) / across:
@@ -121,6 +122,10 @@ def pieces(ground: Polygon, side_m: float, most: int = 9) -> list[tuple[Floats, 
                  (lon0 - dx, lat0 + dy)]
             ).intersection(ground)  # fmt: skip
             if isinstance(box, Polygon) and box.area > 0.25 * 4 * dx * dy:
-                lon, lat = box.exterior.coords.xy
-                found.append((np.array(lon[:-1]), np.array(lat[:-1])))
+                found.append(_corners(box))
     return found
+
+
+def _corners(shape: BaseGeometry) -> tuple[Floats, Floats]:
+    lonlat = get_coordinates(shape)[:-1]
+    return lonlat[:, 0], lonlat[:, 1]

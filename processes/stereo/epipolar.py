@@ -110,7 +110,10 @@ class EpipolarFrame:
         here = self.local.metres(lon, lat)
         across = np.array([self.along[1], -self.along[0]])
         s, t = np.tensordot(self.along, here, 1), np.tensordot(across, here, 1)
-        return (t - self.corner[1]) / self.gsd_m, (s - self.corner[0]) / self.gsd_m
+        return (
+            np.asarray((t - self.corner[1]) / self.gsd_m),
+            np.asarray((s - self.corner[0]) / self.gsd_m),
+        )
 
 
 def lean(model: RpcModel, local: Local, lon: Floats, lat: Floats, height: float) -> Floats:
@@ -219,7 +222,7 @@ def _bend(
     ds = s[0, 1] - s[0, 0] if s.shape[1] > 1 else 0.0
     steps = 0.5 * (fine[:, 1:] + fine[:, :-1]) * ds
     total = np.concatenate([np.zeros((s.shape[0], 1)), np.cumsum(steps, axis=1)], axis=1)
-    return total - total[:, [s.shape[1] // 2]]
+    return np.asarray(total - total[:, [s.shape[1] // 2]])
 
 
 def resample(
@@ -247,7 +250,7 @@ def _kernel_table() -> Pixels:
     x = phase - np.arange(-2, 4)[None, :]
     table = np.sinc(x) * np.sinc(x / 3.0)
     table[np.abs(x) >= 3.0] = 0.0
-    return (table / table.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(table / table.sum(axis=1, keepdims=True), np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -305,6 +308,6 @@ def _bilinear(nodes: Floats, i: Floats, j: Floats) -> Floats:
     i0 = np.clip(np.floor(i).astype(int), 0, nodes.shape[0] - 2)
     j0 = np.clip(np.floor(j).astype(int), 0, nodes.shape[1] - 2)
     fi, fj = i - i0, j - j0
-    return (1 - fi) * ((1 - fj) * nodes[i0, j0] + fj * nodes[i0, j0 + 1]) + fi * (
-        (1 - fj) * nodes[i0 + 1, j0] + fj * nodes[i0 + 1, j0 + 1]
-    )
+    upper = (1 - fj) * nodes[i0, j0] + fj * nodes[i0, j0 + 1]
+    lower = (1 - fj) * nodes[i0 + 1, j0] + fj * nodes[i0 + 1, j0 + 1]
+    return np.asarray((1 - fi) * upper + fi * lower)

@@ -84,8 +84,8 @@ def rectified(view: View, frame: EpipolarFrame, side: str) -> Pixels:
     if height <= 0 or width <= 0:
         return np.full(frame.shape, np.nan, np.float32)
     bands = view.read(row0, col0, height, width)
-    grey = bands.mean(axis=0, dtype=np.float32)
-    return resample(grey[None], lattice, frame.shape, (row0, col0))[0]
+    grey = bands.mean(axis=0, dtype=np.float32)[None]
+    return np.asarray(resample(grey, lattice, frame.shape, (row0, col0))[0])
 
 
 Piece = tuple[Floats, Floats]
@@ -256,7 +256,7 @@ def _features(image: Pixels) -> tuple[Floats, Pixels] | None:
     filled = np.where(valid, image, np.float32(np.median(image[valid])))
     half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     bytes8 = np.clip((half - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-    sift = cv2.SIFT_create(nfeatures=4000, contrastThreshold=0.02)
+    sift = cv2.SIFT.create(nfeatures=4000, contrastThreshold=0.02)
     points, descriptors = sift.detectAndCompute(bytes8, None)
     if descriptors is None or len(points) < ENOUGH:
         return None

@@ -173,7 +173,8 @@ def choose(
     another model would move the scene silently. `origin` is the raster's first row and column in
     the image that the documents describe; the tags describe the raster itself.
     """
-    named, others = [], []
+    named: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
     stem = _stem(image_name)
     for name, text in documents:
         if _reader(name, text) is not None:

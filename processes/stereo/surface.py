@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, label
-from shapely import contains_xy, prepare
+from shapely import contains_xy, prepare, transform
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform
 
 from processes.core.raster import Grid
 from processes.stereo.coverage import Pair
@@ -130,15 +129,18 @@ def _pair_surface(
         heights_m=scene.heights_m, height_m=scene.height_m, gsd_m=scene.gsd_m,
     )  # fmt: skip
     rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
-    images = [rectified(v, frame, s) for v, s in ((left, "left"), (right, "right"))]
-    found = match(*images, *rays.disparities, workers=workers)
+    a, b = rectified(left, frame, "left"), rectified(right, frame, "right")
+    if not (np.isfinite(a).any() and np.isfinite(b).any()):
+        return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, np.float32)
+    low, high = rays.disparities
+    found = match(a, b, low, high, workers=workers)
     east, north, height = rays.points(found.disparity)
     cells = rasterise(east, north, height, found.confidence, grid)
     return cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm)
 
 
 def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
-    """Return the mean confidence of the points in each cell; its neighbours' where it has none."""
+    """Return the mean confidence of the points in each cell; half the usual where it has none."""
     row, col = grid.rowcol(x.ravel(), y.ravel())
     with np.errstate(invalid="ignore"):
         keep = (row > -0.5) & (col > -0.5) & (row < grid.height - 0.5) & (col < grid.width - 0.5)
@@ -146,10 +148,10 @@ def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) 
     size = grid.height * grid.width
     total = np.bincount(cell, confidence.ravel()[keep], size).reshape(grid.shape)
     count = np.bincount(cell, minlength=size).reshape(grid.shape)
-    with np.errstate(invalid="ignore"):
-        mean = np.where(count > 0, total / count, 0.0)
-    mean = np.where((count == 0) & np.isfinite(dsm), 0.5 * float(np.mean(mean[count > 0])), mean)
-    return mean.astype(np.float32)
+    mean = total / np.maximum(count, 1)
+    usual = float(confidence.mean(where=np.isfinite(x))) if np.isfinite(x).any() else 0.0
+    mean[(count == 0) & np.isfinite(dsm)] = 0.5 * usual
+    return np.asarray(mean, np.float32)
 
 
 def cells_inside(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
@@ -161,4 +163,8 @@ def cells_inside(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
 
 def on_plane(scene: Scene, shape: BaseGeometry) -> BaseGeometry:
     """Return a shape in degrees on the map plane."""
-    return transform(lambda x, y: scene.to_plane(np.asarray(x), np.asarray(y)), shape)
+
+    def moved(lonlat: Floats) -> Floats:
+        return np.stack(scene.to_plane(lonlat[:, 0], lonlat[:, 1]), axis=1)
+
+    return transform(shape, moved)

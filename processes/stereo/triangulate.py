@@ -33,22 +33,13 @@ class RayTable:
     disparities: tuple[float, float]
     """Smallest and largest disparity between the heights that the table was made for."""
 
-    def points(self, disparity: Pixels) -> tuple[Floats, Floats, Pixels]:
+    def points(self, disparity: Pixels) -> tuple[Floats, Floats, Floats]:
         """Return x, y, height for each pixel of a left disparity map; NaN where it is NaN."""
         x = np.empty(disparity.shape)
         y = np.empty(disparity.shape)
-        z = np.empty(disparity.shape, np.float32)
+        z = np.empty(disparity.shape)
         _points(disparity, self.coefficients, self.origin[0], self.origin[1], x, y, z)
         return x, y, z
-
-    def disparity(self, height_m: Floats) -> Floats:
-        """Return the disparity of a height at every node (rows, columns of nodes)."""
-        c = self.coefficients[2]
-        d = (height_m - c[0]) / c[1]
-        for _ in range(6):
-            value = c[0] + d * (c[1] + d * (c[2] + d * c[3]))
-            d = d - (value - height_m) / (c[1] + d * (2 * c[2] + d * 3 * c[3]))
-        return d
 
 
 def ray_table(
