@@ -189,7 +189,7 @@ def test_a_broken_model_is_refused_with_its_file_and_fault(change, fault: str) -
 
 
 def test_malformed_xml_is_refused() -> None:
-    with pytest.raises(BrokenRpc, match="RPC_a.XML is not well-formed"):
+    with pytest.raises(BrokenRpc, match=r"RPC_a\.XML is not well-formed"):
         read_document("RPC_a.XML", dimap(MODEL)[:-30])
 
 

@@ -1,0 +1,269 @@
+"""The surface model process: a known scene, whole; and every input that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from processes.core.errors import (
+    BrokenRpc,
+    InvalidInput,
+    NoOverlap,
+    NoRpc,
+    NoTexture,
+    OrographError,
+    OutsideArea,
+    TooFewImages,
+    UnknownCrs,
+)
+from processes.dsm import DSM, DsmOutputs, metric_crs, utm_zone
+from workers.reader import Reader
+from workers.workspace import LocalWorkspace
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+AOI = {
+    "type": "Polygon",
+    "coordinates": [
+        [[2.0815, 47.7620], [2.0845, 47.7620], [2.0845, 47.7638], [2.0815, 47.7638],
+         [2.0815, 47.7620]]
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> LocalWorkspace:
+    folder = tmp_path_factory.mktemp("dsm")
+    return LocalWorkspace(folder / "products", Reader(folder / "cache", files=True))
+
+
+def surface_model(work: LocalWorkspace, images: list[Path], **inputs: Any) -> DsmOutputs:
+    values = {"images": [{"href": str(path)} for path in images], **inputs}
+    return DSM.run(DSM.parse(values), work)
+
+
+@pytest.fixture(scope="module")
+def products(work: LocalWorkspace, village: Path) -> DsmOutputs:
+    return surface_model(work, [village / "stereo.json"], aoi=AOI)
+
+
+def band(href: Path | str) -> tuple[NDArray[Any], Any]:
+    with rasterio.open(href) as file:
+        return file.read(1), file.transform
+
+
+def against_truth(href: str, village: Path) -> NDArray[np.float32]:
+    """Return product less truth where the truth counts, NaN where the product is void."""
+    dsm, here = band(href)
+    truth, there = band(village / "truth/dsm.tif")
+    mask, _ = band(village / "truth/mask.tif")
+    row = round((there.f - here.f) / 0.5)
+    col = round((here.c - there.c) / 0.5)
+    part = slice(row, row + dsm.shape[0]), slice(col, col + dsm.shape[1])
+    apart = dsm - truth[part]
+    return apart[(mask[part] & 32) == 0]
+
+
+def test_the_village_is_measured_without_any_shift(products: DsmOutputs, village: Path) -> None:
+    apart = against_truth(products.dsm.href, village)
+    known = apart[np.isfinite(apart)]
+    nmad = 1.4826 * np.median(np.abs(known - np.median(known)))
+    assert nmad < 0.55
+    assert np.mean(np.abs(np.nan_to_num(apart, nan=99)) <= 1.0) > 0.75
+
+
+def test_products_share_a_grid_and_say_where_heights_come_from(products: DsmOutputs) -> None:
+    dsm, grid = band(products.dsm.href)
+    confidence, same = band(products.confidence.href)
+    origin, too = band(products.ortho_mask.href)
+    assert grid == same == too
+    assert dsm.shape == confidence.shape == origin.shape
+    assert (np.isfinite(dsm) == np.isin(origin, (1, 2, 3, 4))).all()
+    assert (confidence[origin != 1] == 0).all()
+    assert 0.5 < np.median(confidence[origin == 1]) <= 1.0
+    assert np.mean(origin == 1) > 0.85
+
+
+def test_the_pointing_correction_travels_with_the_product(products: DsmOutputs) -> None:
+    with rasterio.open(products.dsm.href) as file:
+        tags = file.tags()
+        assert file.crs.to_string() == "EPSG:32631"
+    shifts = json.loads(tags["OROGRAPH_POINTING"])
+    assert [0.0, 0.0] in shifts.values()
+    assert max(abs(col) for _, col in shifts.values()) == pytest.approx(1.8, abs=0.15)
+    assert float(tags["OROGRAPH_TIE_RESIDUAL_AFTER_PX"]) < 0.3
+    assert tags["VERTICAL_REFERENCE"] == "WGS84 ellipsoid"
+
+
+def test_a_coarse_model_on_the_geoid_lifts_the_scene_to_the_ellipsoid(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    from processes.stereo.geoid import undulation_m
+
+    with rasterio.open(village / "dem.tif") as file:
+        heights, profile = file.read(1), file.profile
+    on_geoid = tmp_path / "srtm.tif"
+    with rasterio.open(on_geoid, "w", **profile) as file:
+        file.write(heights - np.float32(undulation_m(2.0836, 47.7627)), 1)
+    made = surface_model(
+        work, [village / "stereo.json"], aoi=AOI, dem={"href": str(on_geoid)}, crs="EPSG:2154"
+    )
+    with rasterio.open(made.dsm.href) as file:
+        assert file.crs.to_string() == "EPSG:2154"
+        median = float(np.nanmedian(file.read(1)))
+    assert median == pytest.approx(143.0, abs=8.0)  # on the geoid it would stand at 97 m
+
+
+def test_utm_zones() -> None:
+    assert utm_zone(2.08, 47.8) == "EPSG:32631"
+    assert utm_zone(31.1, -29.9) == "EPSG:32736"
+    assert utm_zone(179.9, 1) == "EPSG:32660"
+    assert utm_zone(-180, 1) == "EPSG:32601"
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:999999", "nonsense", "EPSG:2263"])
+def test_a_reference_system_that_is_unknown_or_not_metric_is_refused(crs: str) -> None:
+    with pytest.raises(UnknownCrs):
+        metric_crs(crs)
+
+
+# -- bad input: each a named error
+
+
+Change = Callable[[NDArray[np.uint16]], NDArray[Any]]
+
+
+def copied(source: Path, folder: Path, name: str, change: Change | None = None) -> Path:
+    """Copy an image and its sensor model, changed."""
+    folder.mkdir(exist_ok=True)
+    with rasterio.open(source) as file:
+        pixels, profile, rpcs = file.read(), file.profile, file.tags(ns="RPC")
+    if change is not None:
+        pixels = change(pixels)
+    profile.update(dtype=pixels.dtype, crs=None)
+    target = folder / f"{name}.tif"
+    with rasterio.open(target, "w", **profile) as file:
+        file.write(pixels)
+        file.update_tags(ns="RPC", **rpcs)
+    shutil.copy(source.with_name(f"{source.stem}_RPC.TXT"), folder / f"{name}_RPC.TXT")
+    return target
+
+
+def refused(
+    work: LocalWorkspace, fault: type[OrographError], images: list[Path], **how: Any
+) -> str:
+    with pytest.raises(fault) as caught:
+        surface_model(work, images, **how)
+    return str(caught.value)
+
+
+def test_one_image_is_too_few(work: LocalWorkspace, village: Path) -> None:
+    assert "two images" in refused(work, TooFewImages, [village / "left.json"])
+
+
+def test_an_image_without_sensor_model(work: LocalWorkspace, village: Path, tmp_path: Path) -> None:
+    with rasterio.open(village / "right.tif") as file:
+        pixels, profile = file.read(), file.profile
+    profile.update(crs=None)
+    bare = tmp_path / "bare.tif"
+    with rasterio.open(bare, "w", **profile) as file:
+        file.write(pixels)
+    assert "bare has no sensor model" in refused(work, NoRpc, [village / "left.tif", bare])
+
+
+def test_a_broken_sensor_model_names_its_file(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    image = copied(village / "right.tif", tmp_path, "right")
+    document = tmp_path / "right_RPC.TXT"
+    document.write_text(document.read_text().replace("SAMP_DEN_COEFF_3", "SAMP_DEN_COEFF_99"))
+    message = refused(work, BrokenRpc, [village / "left.tif", image])
+    assert "right_RPC.TXT: SAMP_DEN_COEFF_3 is missing" in message
+
+
+def test_images_of_two_places(work: LocalWorkspace, village: Path, tmp_path: Path) -> None:
+    image = copied(village / "right.tif", tmp_path, "far")
+    document = tmp_path / "far_RPC.TXT"
+    document.write_text(document.read_text().replace("LONG_OFF: 2.08", "LONG_OFF: 2.58"))
+    assert "share no ground" in refused(work, NoOverlap, [village / "left.tif", image])
+
+
+def test_the_same_image_twice(work: LocalWorkspace, village: Path) -> None:
+    assert "directions" in refused(work, NoOverlap, [village / "left.tif", village / "left.tif"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda p: np.full_like(p, 700), "constant"),
+        (lambda p: np.full(p.shape, np.nan, np.float32), "holds no data"),
+    ],
+)
+def test_images_with_nothing_to_match(
+    work: LocalWorkspace, village: Path, tmp_path: Path, change: Change, words: str
+) -> None:
+    image = copied(village / "right.tif", tmp_path, "right", change)
+    assert words in refused(work, NoTexture, [village / "left.tif", image])
+
+
+def test_noise_without_common_features(work: LocalWorkspace, village: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(2)
+    image = copied(
+        village / "right.tif",
+        tmp_path,
+        "right",
+        lambda p: noise.integers(1, 4000, p.shape).astype(np.uint16),
+    )
+    assert "no common features" in refused(work, NoTexture, [village / "left.tif", image])
+
+
+def test_an_area_elsewhere(work: LocalWorkspace, village: Path) -> None:
+    far = {"type": "Polygon", "coordinates": [[[9, 9], [9.01, 9], [9.01, 9.01], [9, 9]]]}
+    refused(work, OutsideArea, [village / "stereo.json"], aoi=far)
+
+
+@pytest.mark.parametrize(
+    "aoi",
+    [
+        {"type": "Point", "coordinates": [2.08, 47.76]},
+        {"type": "Polygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [[[2, 47], [3, 48], [3, 47], [2, 48], [2, 47]]]},
+        {"type": "Polygon", "coordinates": "here"},
+        {"type": "Polygon", "coordinates": [[[431000, 5290000], [431100, 5290000],
+                                             [431100, 5290100], [431000, 5290000]]]},
+    ],
+)  # fmt: skip
+def test_an_area_that_is_no_polygon(work: LocalWorkspace, village: Path, aoi: Any) -> None:
+    assert "aoi" in refused(work, InvalidInput, [village / "stereo.json"], aoi=aoi)
+
+
+def test_an_unknown_reference_system(work: LocalWorkspace, village: Path) -> None:
+    refused(work, UnknownCrs, [village / "stereo.json"], crs="EPSG:0")
+
+
+def test_a_coarse_model_of_another_place(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    with rasterio.open(village / "dem.tif") as file:
+        heights, profile = file.read(1), file.profile
+    profile["transform"] = rasterio.Affine.translation(5, 0) * profile["transform"]
+    with rasterio.open(tmp_path / "dem.tif", "w", **profile) as file:
+        file.write(heights, 1)
+    message = refused(
+        work, OutsideArea, [village / "stereo.json"], dem={"href": str(tmp_path / "dem.tif")}
+    )
+    assert "dem does not cover" in message
+
+
+def test_no_product_is_left_after_a_fault(work: LocalWorkspace, village: Path) -> None:
+    before = sorted(work.folder.rglob("*.tif"))
+    refused(work, UnknownCrs, [village / "stereo.json"], crs="EPSG:0")
+    assert sorted(work.folder.rglob("*.tif")) == before
