@@ -16,6 +16,7 @@ from catalog.api import stac_app
 from processes import PROCESSES
 from server import errors, features, landing, ogc
 from server.auth import KeyGuard
+from server.desk import Desk
 from server.openapi import describe
 from server.proxy import Outside
 from server.settings import Settings
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     def send(job: Job) -> None:
         enqueue(celery, job.id, job.queue)
 
-    desk = ogc.Desk(
+    desk = Desk(
         PROCESSES,
         pool,
         send,

@@ -1,6 +1,6 @@
 """OGC API – Features of the building footprints, through pygeoapi.
 
-pygeoapi answers; this module gives it what it cannot know: an own provider that reads
+pygeoapi answers; this module gives it what it cannot know: an own provider, which reads
 `catalog/features.py`, so that what a job publishes is there at the next request; an extent and a
 list of reference systems that follow the data; links below the address the server was called by.
 It refuses unknown parameters, which pygeoapi passes over, and pygeoapi's faults become ours.
@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-import psycopg
 from fastapi import APIRouter, Request
 from psycopg_pool import ConnectionPool
 from pygeoapi.api import API, APIRequest, describe_collections, get_collection_schema
@@ -26,14 +25,13 @@ from pygeoapi.api.itemtypes import (
     get_collection_items,
     get_collection_queryables,
 )
-from pygeoapi.provider.base import BaseProvider, ProviderItemNotFoundError
-from pygeoapi.util import get_crs_from_uri
 from starlette.responses import Response
 
 from catalog import features
 from server.errors import BadParameter, answer
-from server.ogc import interval
+from server.footprints import Footprints
 from server.pages import POLICY, TEMPLATES, outside, wants_html
+from server.query import interval
 
 COLLECTION = "footprints"
 TITLE = "Building footprints"
@@ -53,73 +51,6 @@ PROBLEM_TYPES = {"NotFound": "NotFound", "NoApplicableCode": "InvalidParameterVa
 FORMS = ("json", "jsonld", "html")
 
 Answer = tuple[dict[str, Any], int, str | bytes]
-
-
-class Footprints(BaseProvider):  # type: ignore[misc]  # pygeoapi has no types
-    """pygeoapi's view of the footprint table; *data* is the pool it reads through."""
-
-    def __init__(self, definition: dict[str, Any]) -> None:
-        super().__init__(definition)
-        self._pool: ConnectionPool = definition["data"]
-        self._summary: features.Summary = definition["summary"]
-        # as it was asked: pygeoapi would turn a projected box by its corners only
-        self._box: tuple[list[float] | None, int] = definition["box"]
-        self.get_fields()
-
-    def get_fields(self) -> dict[str, Any]:
-        types = {"product": "string"} | dict(self._summary.types)
-        self._fields = {name: {"type": kind, "title": name} for name, kind in types.items()}
-        return self._fields
-
-    def query(
-        self,
-        offset: int = 0,
-        limit: int = 10,
-        resulttype: str = "results",
-        properties: list[tuple[str, str]] | None = None,
-        select_properties: list[str] | None = None,
-        skip_geometry: bool = False,
-        crs_transform_spec: Any = None,
-        **_: Any,
-    ) -> dict[str, Any]:
-        filters = dict(properties or ())
-        sides, bbox_srid = self._box
-        wanted: dict[str, Any] = {
-            "bbox": sides,
-            "bbox_srid": bbox_srid,
-            "product": filters.pop("product", None),
-            "filters": filters,
-        }
-        found: list[dict[str, Any]] = []
-        try:
-            with self._pool.connection() as conn:
-                matched = features.count(conn, **wanted)
-                if resulttype != "hits":
-                    srid, flipped = _srid(crs_transform_spec)
-                    page = features.features(conn, **wanted, limit=limit, offset=offset, srid=srid)
-                    found = [_turned(feature, flipped) for feature in page.features]
-        except psycopg.errors.InternalError as error:  # PROJ's complaints come as these
-            raise BadParameter(f"bbox cannot be placed in its bbox-crs: {error}") from None
-        for feature in found:
-            if skip_geometry:
-                feature["geometry"] = None
-            if select_properties:
-                kept = {n: v for n, v in feature["properties"].items() if n in select_properties}
-                feature["properties"] = kept
-        return {
-            "type": "FeatureCollection",
-            "features": found,
-            "numberMatched": matched,
-            "numberReturned": len(found),
-        }
-
-    def get(self, identifier: str, crs_transform_spec: Any = None, **_: Any) -> dict[str, Any]:
-        srid, flipped = _srid(crs_transform_spec)
-        with self._pool.connection() as conn:
-            feature = features.feature(conn, identifier, srid=srid)
-        if feature is None:
-            raise ProviderItemNotFoundError(user_msg=f"there is no footprint {identifier}")
-        return _turned(feature, flipped)
 
 
 class Collections:
@@ -175,7 +106,7 @@ class Collections:
             "providers": [
                 {
                     "type": "feature",
-                    "name": f"{__name__}.{Footprints.__name__}",
+                    "name": f"{Footprints.__module__}.{Footprints.__name__}",
                     "data": self._pool,
                     "summary": summary,
                     "box": _box(request),
@@ -325,27 +256,6 @@ def _systems(bbox: tuple[float, float, float, float] | None) -> list[str]:
             if has:
                 codes += [str(base + zone) for zone in range(first, last + 1)]
     return [CRS84, *(EPSG + code for code in codes)]
-
-
-def _srid(spec: Any) -> tuple[int, bool]:
-    """Return the EPSG code of the answer, and whether its first axis points north."""
-    if spec is None:
-        return features.WGS84, False
-    system = get_crs_from_uri(spec.target_crs_uri)
-    return int(system.to_epsg()), system.axis_info[0].direction == "north"
-
-
-def _turned(feature: dict[str, Any], flipped: bool) -> dict[str, Any]:
-    if flipped:
-        shape = feature["geometry"]
-        feature["geometry"] = shape | {"coordinates": _swapped(shape["coordinates"])}
-    return feature
-
-
-def _swapped(coordinates: list[Any]) -> list[Any]:
-    if coordinates and isinstance(coordinates[0], list):
-        return [_swapped(part) for part in coordinates]
-    return [coordinates[1], coordinates[0], *coordinates[2:]]
 
 
 def _problem(status: int, content: str | bytes) -> dict[str, Any]:
