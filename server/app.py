@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -27,7 +28,9 @@ POOL_SIZE = 8
 POOL_WAIT_S = 5.0
 # Tiles, products and the viewer are compressed where they are kept, or not at all: a range of a
 # compressed COG would be a range of something else.
-NOT_COMPRESSED = ["/(raster|vector|3dtiles|products|uploads|viewer)(/|$)", "/jobs/[^/]+/results"]
+FILES = r"/(raster|vector|3dtiles|products|uploads|viewer)(/|$)"
+NOT_COMPRESSED = [FILES, "/jobs/[^/]+/results"]
+MOUNTED = re.compile(r".*" + FILES)  # they know HEAD themselves
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 EXPOSED = ["Location", "Link", "Content-Crs", "Preference-Applied", "Orograph-Job"]
 
@@ -111,17 +114,22 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
 
 
 class Headers:
-    """ASGI middleware that adds the headers every answer carries."""
+    """ASGI middleware: the headers every answer carries, and HEAD wherever there is GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = scope.get("method") == "HEAD" and not MOUNTED.match(scope["path"])
+
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
                 added = [(name, value) for name, value in HEADERS if name not in there]
+                added.append((b"vary", b"Accept"))  # pages and JSON share their addresses
                 message = {**message, "headers": [*message["headers"], *added]}
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
-        await self._app(scope, receive, sent)
+        await self._app({**scope, "method": "GET"} if head else scope, receive, sent)

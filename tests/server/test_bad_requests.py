@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hsettings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from server.app import create_app
@@ -63,6 +66,27 @@ def test_a_bad_body_is_the_senders_fault(client: TestClient, body: str | bytes) 
     assert answer.headers["content-type"] == PROBLEM
     assert {"type", "title", "status", "detail"} <= set(answer.json())
     assert "Traceback" not in answer.text
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["href", "type", "value", "bbox", "text"]), inner)
+    ),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["message", "numbers", "choice", "box", "image", "pause", "other"])
+
+
+@hsettings(max_examples=150, deadline=None)
+@given(inputs=st.dictionaries(NAMES, ANYTHING, max_size=3), outputs=ANYTHING)
+def test_whatever_is_sent_is_taken_or_refused(
+    client: TestClient, inputs: Any, outputs: Any
+) -> None:
+    answer = sent(client, json.dumps({"inputs": inputs, "outputs": outputs}))
+    assert answer.status_code in (201, 400), answer.text
+    assert client.get("/jobs?limit=1").status_code == 200
 
 
 def test_the_detail_names_the_input(client: TestClient) -> None:

@@ -113,6 +113,14 @@ def test_answers_are_compressed_and_say_what_they_are(behind: Any) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/", "/processes", "/jobs", "/collections", "/stac/", "/api"])
+def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+    answer = client.head(path)
+    assert answer.status_code == 200
+    assert answer.content == b""
+    assert answer.headers["content-type"] == client.get(path).headers["content-type"]
+
+
 class Links(HTMLParser):
     """Collects the links and the unclosed tags of a page."""
 
