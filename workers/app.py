@@ -1,6 +1,6 @@
 """The worker: a guardian that watches, and below it a Celery pool that computes.
 
-    guardian  ``python -m workers.app``     leases, reaper, outbox; never computes
+    guardian  ``python -m workers.app``     leases; in a thread reaper and outbox; never computes
       └ Celery  (prefork)                   takes messages, one ahead of nothing
           └ child … child                   one job each
 
@@ -19,10 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 import psycopg
@@ -169,33 +172,59 @@ def die_with_parent(how: signal.Signals) -> None:
 def _guard(settings: WorkerSettings) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{int(time.time())}"
     stopped = Stopped()
-    app = celery_app(settings.broker_url)
+    turns = Turns(settings.database_url)
+    # A broker that is away is waited for: in a thread, for leases do not wait.
+    postman = threading.Thread(target=_deliver, args=(settings, stopped), daemon=True)
+    postman.start()
     celery: subprocess.Popen[bytes] | None = None
-    connection: psycopg.Connection[object] | None = None
-    swept_at = -EVERY_S
     try:
         while not stopped:
             if celery is None or celery.poll() is not None:
                 if celery is not None:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
-                    time.sleep(CELERY_RESTART_S)
+                    stopped.wait(CELERY_RESTART_S)
                 celery = subprocess.Popen([sys.executable, "-m", "workers.app", "--pool", name])
-            try:
-                if connection is None:
-                    connection = psycopg.connect(settings.database_url, autocommit=True)
-                watch(connection, app, name, _living(celery.pid), settings.queues)
-                if time.monotonic() - swept_at > EVERY_S:
-                    sweep(connection, settings.data)
-                    swept_at = time.monotonic()
-            except psycopg.OperationalError as error:
-                log.warning("the database is away: %s", error)
-                connection = None
+            pids = _living(celery.pid)
+            turns.take(partial(watch, worker=name, pids=pids))
             stopped.wait(TURN_S)
     finally:
         if celery is not None:
             _end(celery)
-        _hand_back(settings.database_url, name)
+        turns.take(lambda connection: jobs.release(connection, name))
     return 0
+
+
+def _deliver(settings: WorkerSettings, stopped: Stopped) -> None:
+    """Send again what was lost, and sweep, until *stopped*."""
+    app = celery_app(settings.broker_url)
+    turns = Turns(settings.database_url)
+    swept_at = -EVERY_S
+    while not stopped:
+        turns.take(lambda connection: deliver(connection, app, settings.queues))
+        if time.monotonic() - swept_at > EVERY_S:
+            swept_at = time.monotonic()
+            turns.take(lambda connection: sweep(connection, settings.data))
+        stopped.wait(TURN_S)
+
+
+class Turns:
+    """A connection for one small thing after another; a database that is away is waited for."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def take(self, turn: Callable[[psycopg.Connection[Any]], object]) -> None:
+        """Do *turn*, or leave it for the next time when the database is away."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3)
+            turn(self._connection)
+        except psycopg.OperationalError as error:
+            log.warning("the database is away: %s", error)
+            self._connection = None
+        except Exception:
+            log.exception("a turn failed; the next one will tell whether it matters")
 
 
 class Stopped:
@@ -219,20 +248,18 @@ class Stopped:
             time.sleep(0.05)
 
 
-def watch(
-    connection: psycopg.Connection[object],
-    app: Celery,
-    worker: str,
-    pids: Sequence[int],
-    queues: Sequence[str],
-) -> None:
-    """Do one turn of a guardian: leases, dismissed jobs, jobs whose worker or message is lost."""
+def watch(connection: psycopg.Connection[Any], worker: str, pids: Sequence[int]) -> None:
+    """Renew the leases of jobs whose process lives, end the others, end what nobody wants."""
     jobs.renew(connection, worker, pids)
     jobs.expire(connection, worker, pids)
     for pid in jobs.unwanted(connection, worker, DISMISSED_GRACE_S):
         if pid in pids:
             log.info("process %s still computes a dismissed job: ending it", pid)
             os.kill(pid, signal.SIGKILL)
+
+
+def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[str]) -> None:
+    """Send again the jobs whose worker or whose message is lost."""
     for job_id, queue in jobs.reap(connection):
         log.warning("job %s lost its worker: sent again", job_id)
         enqueue(app, job_id, queue)
@@ -274,14 +301,6 @@ def _end(celery: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=5)
 
 
-def _hand_back(database_url: str, name: str) -> None:
-    try:
-        with psycopg.connect(database_url, autocommit=True, connect_timeout=3) as connection:
-            jobs.release(connection, name)
-    except psycopg.OperationalError as error:
-        log.warning("jobs could not be handed back, their leases will run out: %s", error)
-
-
 def _checked(settings: WorkerSettings) -> int:
     """Return 0 where a pool runs here and reaches what it needs, else say what is wrong."""
     try:
@@ -299,13 +318,13 @@ def _checked(settings: WorkerSettings) -> int:
 
 
 def _transport_options(broker_url: str) -> dict[str, object]:
-    if not broker_url.startswith("redis"):
-        return {}
-    return {
-        "visibility_timeout": 24 * 3600,  # rows are re-sent by us; Redis need not
-        "socket_connect_timeout": 3,
-        "socket_timeout": 30,
-    }
+    # whoever sends a job does not wait long for a broker that is away: the job is safe in its row
+    options: dict[str, object] = {"max_retries": 1, "interval_start": 0.2, "interval_max": 0.2}
+    if broker_url.startswith("redis"):
+        # long: rows are sent again by us, so Redis need not
+        options |= {"visibility_timeout": 24 * 3600, "socket_connect_timeout": 3}
+        options |= {"socket_timeout": 30}
+    return options
 
 
 if __name__ == "__main__":
