@@ -5,121 +5,121 @@
     python tests/benchmarks/accuracy.py --scene village --dsm my_dsm.tif [--dtm my_dtm.tif]
 
 A folder of products holds `results.json` (as `orograph run` writes it) or `dsm.tif`, `dtm.tif`, ….
-A reference cell counts where both images see the ground there (the truth's *outside* bit is
-clear), occluded or not. `quarter` has wrong pointing: its figures come after the best constant
-shift, found on its surface model.
+A reference cell counts where both images see the ground there, occluded or not. `quarter` has
+wrong pointing: its figures come after the best constant shift, found on its surface model.
+Footprints count where the true building lies wholly in the images.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
-import rasterio
-from numpy.typing import NDArray
-from pyproj import Transformer
+from machine import measured_on
+from truth import CLASSES, NO_SHIFT, Truth, on_truth, scene_folder, truth_of
 
+from processes.accuracy.buildings import building_figures
+from processes.accuracy.citymodel import roof_heights
 from processes.accuracy.heights import HeightFigures, figures_by_class, height_figures, near_edges
-from processes.accuracy.sample import bilinear
-from processes.accuracy.shift import Shift, best_shift, shifted
+from processes.accuracy.outlines import matches, outline_figures
+from processes.accuracy.roofs import roof_figures
+from processes.accuracy.shift import Shift, best_shift
+from processes.core.raster import Grid
 
-TESTS = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("OROGRAPH_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
-"""Where scenes lie that are too large for the project; the same as in the tests."""
+SCENES = ("village", "quarter")
 SHIFTED = {"quarter"}
-OUTSIDE, WATER = 32, 8
-CLASSES = {1: "ground", 2: "building", 3: "tree", 4: "water", 5: "road", 6: "bridge", 7: "car"}
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What a built scene knows about itself, all on one lattice."""
-
-    dsm: NDArray[np.float32]
-    dtm: NDArray[np.float32]
-    classes: NDArray[np.uint8]
-    building: NDArray[np.int32]
-    counted: NDArray[np.bool_]
-    crs: str
-    transform: Any
-
-    @property
-    def cell_m(self) -> float:
-        return float(self.transform.a)
-
-
-def scene_folder(name: str) -> Path:
-    """Return the folder of a built scene. Ends the program where it is not there."""
-    for folder in (TESTS / "data" / "scenes" / name, SHARED / "scenes" / name):
-        if (folder / "truth" / "dsm.tif").is_file():
-            return folder
-    sys.exit(f"scene {name} is absent: set OROGRAPH_TEST_DATA to the folder that holds scenes/")
-
-
-def truth_of(scene: Path) -> Truth:
-    """Read the truth of one scene."""
-
-    def band(name: str) -> NDArray[Any]:
-        with rasterio.open(scene / "truth" / f"{name}.tif") as file:
-            return np.asarray(file.read(1))
-
-    with rasterio.open(scene / "truth" / "dsm.tif") as file:
-        crs, transform = file.crs.to_string(), file.transform
-    counted = (band("mask") & (OUTSIDE | WATER)) == 0
-    return Truth(
-        band("dsm"), band("dtm"), band("classes"), band("building_id"), counted, crs, transform
+def figures_of(scene: str, truth: Truth, products: dict[str, Path]) -> dict[str, Any]:
+    """Return every figure that the products there are allow."""
+    found = best_shift(
+        on_truth(products["dsm"], truth), truth.dsm, truth.cell_m, counted=truth.counted
     )
-
-
-def on_truth(path: Path, truth: Truth) -> NDArray[np.float32]:
-    """Return the raster of *path* at the centres of the truth's cells."""
-    with rasterio.open(path) as file:
-        values = file.read(1, masked=True).astype(np.float32).filled(np.nan)
-        rows, cols = truth.dsm.shape
-        col, row = np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
-        x, y = truth.transform @ (col, row)
-        if file.crs.to_string() != truth.crs:
-            x, y = Transformer.from_crs(truth.crs, file.crs, always_xy=True).transform(x, y)
-        col, row = ~file.transform @ (x, y)
-        return bilinear(values, row - 0.5, col - 0.5)
-
-
-def height_table(scene: str, truth: Truth, dsm: Path, dtm: Path | None) -> dict[str, Any]:
-    """Return the shift and the height figures of the surface and terrain models."""
-    surface = on_truth(dsm, truth)
-    found = best_shift(surface, truth.dsm, truth.cell_m, counted=truth.counted)
-    applied = found if scene in SHIFTED else Shift(0.0, 0.0, 0.0)
-    figures: dict[str, HeightFigures] = {}
-    dz = _moved(surface, applied, truth) - truth.dsm
-    figures["DSM"] = height_figures(dz, truth.counted)
-    for name, of_class in figures_by_class(dz, truth.classes, CLASSES, truth.counted).items():
-        figures[f"DSM {name}"] = of_class
-    edges = near_edges(truth.building, truth.cell_m) & truth.counted
-    figures["DSM ≤ 1.5 m from building edges"] = height_figures(dz, edges)
-    if dtm is not None:
-        dz = _moved(on_truth(dtm, truth), applied, truth) - truth.dtm
-        figures["DTM"] = height_figures(dz, truth.counted)
-        figures["DTM under buildings"] = height_figures(dz, truth.counted & (truth.building > 0))
-    return {
+    shift = found if scene in SHIFTED else NO_SHIFT
+    figures: dict[str, Any] = {
         "shift_found": asdict(found),
-        "shift_applied": asdict(applied),
-        "heights": {name: asdict(values) for name, values in figures.items()},
+        "shift_applied": asdict(shift),
+        "heights": {name: asdict(row) for name, row in height_rows(truth, products, shift).items()},
     }
+    if "footprints" in products:
+        ours, theirs = comparable(truth, geopandas.read_parquet(products["footprints"]), shift)
+        figures["footprints"] = asdict(
+            outline_figures(ours.geometry.to_numpy(), theirs.geometry.to_numpy())
+        )
+        if "height_m" in ours:
+            figures["buildings"] = asdict(building_heights(truth, ours, theirs))
+    if "cityjson" in products:
+        figures["roofs"] = roofs(truth, products["cityjson"], shift)
+    return figures
 
 
-def _moved(heights: NDArray[np.float32], shift: Shift, truth: Truth) -> NDArray[np.float32]:
-    if shift == Shift(0.0, 0.0, 0.0):
-        return heights
-    return shifted(heights, shift, truth.cell_m)
+def height_rows(truth: Truth, products: dict[str, Path], shift: Shift) -> dict[str, HeightFigures]:
+    """Return the figures of the surface model, whole and in parts, and of the terrain model."""
+    dz = on_truth(products["dsm"], truth, shift) - truth.dsm
+    rows = {"DSM": height_figures(dz, truth.counted)}
+    for name, of_class in figures_by_class(dz, truth.classes, CLASSES, truth.counted).items():
+        rows[f"DSM {name}"] = of_class
+    edges = near_edges(truth.building, truth.cell_m) & truth.counted
+    rows["DSM ≤ 1.5 m from building edges"] = height_figures(dz, edges)
+    if "dtm" in products:
+        dz = on_truth(products["dtm"], truth, shift) - truth.dtm
+        rows["DTM"] = height_figures(dz, truth.counted)
+        rows["DTM under buildings"] = height_figures(dz, truth.counted & (truth.building > 0))
+    return rows
+
+
+def comparable(
+    truth: Truth, product: geopandas.GeoDataFrame, shift: Shift
+) -> tuple[geopandas.GeoDataFrame, geopandas.GeoDataFrame]:
+    """Return the product's and the true outlines that can be asked for.
+
+    True ones lie wholly in the images; product outlines that lie mostly outside of them, or on a
+    true building that does not, are neither right nor wrong.
+    """
+    ours = product.to_crs(truth.crs)
+    ours = ours.set_geometry(ours.geometry.translate(shift.dx_m, shift.dy_m))
+    whole = truth.footprints.geometry.within(truth.coverage)
+    partial = truth.footprints.geometry[~whole].union_all()
+    area = ours.geometry.area
+    off = ours.geometry.intersection(truth.coverage).area < 0.5 * area
+    off |= ours.geometry.intersection(partial).area > 0.5 * area
+    return ours[~off].reset_index(drop=True), truth.footprints[whole].reset_index(drop=True)
+
+
+def building_heights(
+    truth: Truth, ours: geopandas.GeoDataFrame, theirs: geopandas.GeoDataFrame
+) -> Any:
+    """Return the figures of heights above ground; true are the median roof over the mean ground."""
+    pairs = matches(ours.geometry.to_numpy(), theirs.geometry.to_numpy())
+    height_m = ours["height_m"].to_numpy(float)[[pair.product for pair in pairs]]
+    numbers = theirs["id"].to_numpy()[[pair.reference for pair in pairs]]
+    true_m = [
+        np.nanmedian(truth.roof[truth.building == number])
+        - truth.dtm[truth.building == number].mean()
+        for number in numbers
+    ]
+    return building_figures(height_m, np.array(true_m))
+
+
+def roofs(truth: Truth, cityjson: Path, shift: Shift) -> dict[str, Any]:
+    """Return the figures of modelled roofs at the truth's cells."""
+    rows, cols = truth.dsm.shape
+    grid = Grid(truth.crs, truth.transform, rows, cols)
+    model = roof_heights(cityjson.read_text(), grid, move=(shift.dx_m, shift.dy_m, shift.dz_m))
+    inside = truth.counted
+    figures = roof_figures(
+        np.where(inside, model, np.nan), np.where(inside, truth.roof, np.nan), truth.dtm
+    )
+    return asdict(figures)
 
 
 def products_of(folder: Path) -> dict[str, Path]:
@@ -138,71 +138,65 @@ def run_city(scene: Path, out: Path) -> None:
     href = str((scene / "stereo.json").resolve())
     request.write_text(json.dumps({"inputs": {"images": [{"href": href}]}}))
     command = [sys.executable, "-m", "server.cli", "run", "city", str(request), "--out", str(out)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def markdown(scene: str, figures: dict[str, Any]) -> str:
     """Return the figures of a scene as Markdown."""
-    lines = [f"### {scene}", ""]
     found = figures["shift_found"]
     where = "applied" if any(figures["shift_applied"].values()) else "found, not applied"
-    lines += [
+    lines = [
+        f"### {scene}",
+        "",
         f"Best constant shift ({where}): {found['dx_m']:+.2f}, {found['dy_m']:+.2f}, "
         f"{found['dz_m']:+.2f} m",
         "",
-        "| | bias m | median m | RMSE m | NMAD m | LE90 m | completeness@1m | voids | cells |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| | bias m | RMSE m | NMAD m | LE90 m | completeness@1m | voids | cells |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in figures["heights"].items():
         lines.append(
-            f"| {name} | {row['bias_m']:+.3f} | {row['median_m']:+.3f} | {row['rmse_m']:.3f} "
-            f"| {row['nmad_m']:.3f} | {row['le90_m']:.3f} | {row['completeness_1m']:.3f} "
-            f"| {row['void_share']:.3f} | {row['cells']} |"
+            f"| {name} | {row['bias_m']:+.3f} | {row['rmse_m']:.3f} | {row['nmad_m']:.3f} "
+            f"| {row['le90_m']:.3f} | {row['completeness_1m']:.3f} | {row['void_share']:.3f} "
+            f"| {row['cells']} |"
         )
+    for part in ("footprints", "buildings", "roofs"):
+        if part in figures:
+            row = figures[part]
+            lines += ["", "| " + " | ".join([part, *row]) + " |", "|---" + "|---:" * len(row) + "|"]
+            lines.append("| | " + " | ".join(_number(value) for value in row.values()) + " |")
     return "\n".join([*lines, ""])
 
 
-def machine() -> str:
-    """Return the processor and the number of cores this process may use."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown processor",
-    )
-    return f"{model}, {len(os.sched_getaffinity(0))} cores"
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if isfinite(value) else "–"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--products", type=Path, help="folder with one folder per scene")
-    parser.add_argument("--scene", choices=["village", "quarter"], action="append")
+    parser.add_argument("--scene", choices=SCENES, action="append")
     parser.add_argument("--dsm", type=Path, help="a surface model of the one --scene")
     parser.add_argument("--dtm", type=Path, help="a terrain model of the one --scene")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
-    scenes = args.scene or ["village", "quarter"]
+    report: dict[str, Any] = {"measured": measured_on(), "scenes": {}}
+    print(f"{report['measured']}\n")
     with tempfile.TemporaryDirectory() as scratch:
-        report: dict[str, Any] = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": machine(),
-            "scenes": {},
-        }
-        print(f"Measured {report['date']} on {report['machine']}\n")
-        for name in scenes:
+        for name in args.scene or SCENES:
+            scene = scene_folder(name)
+            folder = (args.products or Path(scratch)) / name
             if args.dsm:
                 products = {"dsm": args.dsm, **({"dtm": args.dtm} if args.dtm else {})}
             else:
-                folder = (args.products or Path(scratch)) / name
                 if not args.products:
-                    run_city(scene_folder(name), folder)
+                    run_city(scene, folder)
                 products = products_of(folder)
-            truth = truth_of(scene_folder(name))
-            figures = height_table(name, truth, products["dsm"], products.get("dtm"))
+            figures = figures_of(name, truth_of(scene), products)
             report["scenes"][name] = figures
-            print(markdown(name, figures))
+            print(markdown(name, figures), flush=True)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
 
