@@ -180,6 +180,7 @@ def text() -> str:
 
 def _finish(method: str, operation: dict[str, Any]) -> None:
     """Say what FastAPI cannot know of a route that writes its own answer."""
+    operation["summary"] = operation.get("description", "").split(".")[0]
     responses = operation["responses"]
     responses.pop("422", None)
     responses["default"] = FAULT
