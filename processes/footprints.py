@@ -8,6 +8,7 @@ without near infrared or without an orthoimage.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -243,12 +244,29 @@ def _drawn(
     if not own.any():
         return []
     piece = scene.read(top, left, *size)
-    labels = parts(own, piece.surface, taste.cell_m, piece.bands)
+    labels = parts(
+        own, piece.surface, taste.cell_m, piece.bands, shadow=_shadow(scene, piece.surface)
+    )
     found: list[Building] = []
     for group in groups(labels):
         found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)
         block += 1
     return found
+
+
+def _shadow(scene: Scene, surface: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return the cells in shadow when the orthoimage was taken, if it says where the sun stood."""
+    from processes.stereo.orthorectify import sunlit
+
+    if scene.ortho is None or "OROGRAPH_SUN" not in scene.ortho.tags:
+        return None
+    try:
+        azimuth, elevation = map(float, json.loads(scene.ortho.tags["OROGRAPH_SUN"]))
+    except (ValueError, TypeError):
+        raise InvalidInput("tag OROGRAPH_SUN of ortho must be [azimuth, elevation]") from None
+    if not 5.0 < elevation < 89.0:
+        return None
+    return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation)
 
 
 def owned(

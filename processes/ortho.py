@@ -100,7 +100,7 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     work.progress(0.2, f"projecting {len(views)} images")
     names = [first.band_names[band] for band in shots[0].bands]
     order = {str(number): shot.image.id for number, shot in enumerate(shots, start=1)}
-    tags = {"OROGRAPH_IMAGES": json.dumps(order)}
+    tags = {"OROGRAPH_IMAGES": json.dumps(order)} | _sun(shots[0].image)
     layers = (
         Layer("ortho", dtype=first.dtype, band_names=names, tags=tags),
         Layer("ortho_source", dtype="uint8", band_names=["image"], tags=tags),
@@ -179,6 +179,13 @@ def _shots(
         for s in found
         if (order := _order(names, s.image.raster.band_names)) is not None
     ]
+
+
+def _sun(image: Image) -> dict[str, str]:
+    """Return the tag that tells where the sun stood: shadows can be told from dark roofs."""
+    facts = (image.properties.get(f"view:sun_{name}") for name in ("azimuth", "elevation"))
+    angles = [float(fact) for fact in facts if isinstance(fact, int | float)]
+    return {"OROGRAPH_SUN": json.dumps(angles)} if len(angles) == 2 else {}
 
 
 def _order(wanted: Sequence[str], present: Sequence[str]) -> tuple[int, ...] | None:

@@ -30,18 +30,20 @@ class Signs:
     """What makes a party wall."""
 
     step_m: float = 0.8
-    chroma: float = 0.10
+    chroma: float = 0.06
     """Change of a band's log ratio to the mean of all bands: about its relative change.
 
     Across a crease three times as much, since skylight tints the shaded side."""
-    brightness: float = 0.25
+    brightness: float = 0.12
     """Change of log brightness; counts only where the roof has no crease, which shades it."""
-    shade: float = 0.7
-    """Fall of log brightness from which a shadow is suspected."""
-    crease: float = 0.25
+    crease: float = 0.35
     """Change of slope, metres a metre, from which a crease is seen."""
     certainty: float = 4.0
     """A sign must exceed its standard error along the cut by this factor."""
+    agreement: float = 0.85
+    """Share of the rows across a cut that must step the same way."""
+    depth: float = 0.5
+    """Of a house behind a cut, relative to the cut's length; 60 % of it for steps of height."""
     min_house_m2: float = 25.0
     min_width_m: float = 4.0
     window_m: float = 2.0
@@ -62,11 +64,18 @@ def parts(
     surface: Floats,
     cell_m: float,
     bands: Mapping[str, Floats] | None = None,
+    *,
+    shadow: Mask | None = None,
     signs: Signs | None = None,
 ) -> NDArray[np.int32]:
-    """Return buildings numbered from 1: connected cells, cut along party walls."""
+    """Return buildings numbered from 1: connected cells, cut along party walls.
+
+    Colours in *shadow* are not asked: its edge would pass for a wall.
+    """
     signs = signs or Signs()
     features = _features(surface, bands or {})
+    if shadow is not None:
+        features[1:, shadow] = np.nan
     labels = np.asarray(ndimage.label(mask)[0], np.int32)
     pending = list(range(1, int(labels.max()) + 1))
     # a cut may end on another: what was cut is looked at again
@@ -167,20 +176,15 @@ def _scan(mask: Mask, features: Floats, angle: float, cell_m: float, signs: Sign
         [cv2.warpAffine(f, turn, size, flags=flags, borderValue=float("nan")) for f in features]
     )
     steps, creases = _steps(turned, inside, cell_m, signs)
-    between = _room(inside, round(signs.min_width_m / cell_m))
-    steps[:, ~between] = np.nan
-    runs = _runs(steps, creases, inside, max(4, round(signs.min_width_m / cell_m / 1.5)))
+    left, right = _depths(inside)
+    depth = np.minimum(left, right)
+    steps[:, depth < 0.8 * signs.min_width_m / cell_m] = np.nan
+    shortest = max(4, round(signs.min_width_m / cell_m / 1.5))
+    runs = _runs(steps, creases, inside, depth, shortest)
     if not len(runs):
         return []
     strength = _strength(runs, len(features), signs)
     good = strength > 1.0
-    if len(features) > 1:
-        shade = good & (np.abs(runs[:, 6]) > signs.shade)
-        for index in np.flatnonzero(shade):
-            if _in_shadow(runs[index], turned[0], cell_m):
-                runs[index, 6:] = 0.0
-        strength = np.where(shade, _strength(runs, len(features), signs), strength)
-        good = strength > 1.0
     back = cv2.invertAffineTransform(turn)
     found = []
     for run, value in zip(runs[good], strength[good], strict=True):
@@ -215,30 +219,46 @@ def _steps(features: Floats, inside: Mask, cell_m: float, signs: Signs) -> tuple
     window = max(2, round(signs.window_m / cell_m))
     skip = max(1, round(signs.blur_m / cell_m))
     half = max(1, window // 2)
-    steps = _means(features, inside, skip, window) - _means(
-        features, inside, -skip - window, window
-    )
-    height = features[:1]
+    near = _across(features, inside, skip, window)
+    # a stripe or a skylight is not there any more further on
+    far = _across(features, inside, skip + window, window)
+    lasting = np.isnan(far) | (far * near >= 0.25 * near**2)
+    steps = np.where(lasting, near, 0.0)
     # means of short windows: two on each side give the slope, the inner two the difference
-    left_near, right_near = (_means(height, inside, o, half)[0] for o in (-skip - half, skip))
-    left_far, right_far = (
-        _means(height, inside, o, half)[0] for o in (-skip - 2 * half, skip + half)
-    )
-    left: Floats = np.asarray((left_near - left_far) / half)
-    right: Floats = np.asarray((right_far - right_near) / half)
+    height = features[:1]
+    rise = _across(height, inside, skip, half)[0]
+    left, right = _slopes(height, inside, skip, half)
     steepest = np.fmax(np.abs(left), np.abs(right))
-    rise = right_near - left_near
     explained = steepest * (2 * skip + half)
     steps[0] = np.sign(rise) * np.maximum(np.abs(rise) - explained, 0.0)
+    left, right = _slopes(height, inside, skip, round(1.5 * half))
     return steps, (right - left) / cell_m
 
 
-def _room(inside: Mask, width: int) -> Mask:
-    """Return where both sides of the gap before a column go on for a house's width."""
-    filled = np.cumsum(np.pad(inside, ((0, 0), (width + 1, width))), axis=1)
-    left = filled[:, width:-width] - filled[:, : -2 * width]
-    right = filled[:, 2 * width :] - filled[:, width:-width]
-    return np.asarray((np.minimum(left, right) >= 0.8 * width)[:, : inside.shape[1]])
+def _across(features: Floats, inside: Mask, first: int, window: int) -> Floats:
+    """Return means to the right less means to the left, windows starting *first* cells away."""
+    right = _means(features, inside, first, window)
+    return np.asarray(right - _means(features, inside, -first - window, window))
+
+
+def _slopes(height: Floats, inside: Mask, skip: int, half: int) -> tuple[Floats, Floats]:
+    """Return metres a cell on the left and right of a gap, from two windows each."""
+    left_near, left_far, right_near, right_far = (
+        _means(height, inside, first, half)[0]
+        for first in (-skip - half, -skip - 2 * half, skip, skip + half)
+    )
+    return (left_near - left_far) / half, (right_far - right_near) / half
+
+
+def _depths(inside: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many inside cells follow one another left of a column, and from it on."""
+    left = np.zeros(inside.shape, np.int32)
+    right = np.zeros(inside.shape, np.int32)
+    for col in range(1, inside.shape[1]):
+        left[:, col] = (left[:, col - 1] + 1) * inside[:, col - 1]
+    for col in range(inside.shape[1] - 2, -1, -1):
+        right[:, col] = (right[:, col + 1] + 1) * inside[:, col]
+    return left, right
 
 
 def _means(features: Floats, inside: Mask, first: int, window: int) -> Floats:
@@ -264,8 +284,13 @@ def _median_and_error(values: Floats) -> tuple[Any, Any]:
 
 
 @njit(cache=True, nogil=True)
-def _runs(steps: Floats, creases: Floats, inside: Mask, shortest: int) -> Floats:
-    """Return (col, first row, last row, crease, then step and error a feature) of every cut."""
+def _runs(
+    steps: Floats, creases: Floats, inside: Mask, depth: NDArray[np.int32], shortest: int
+) -> Floats:
+    """Return (col, first row, last row, crease, depth, …) of every cut.
+
+    Then for each feature: step, its error, and the share of rows that step the same way.
+    """
     kinds, rows, cols = steps.shape
     found = []
     for col in range(1, cols):
@@ -279,23 +304,26 @@ def _runs(steps: Floats, creases: Floats, inside: Mask, shortest: int) -> Floats
                 row += 1
             if row - first < shortest:
                 continue
-            entry = np.zeros(4 + 2 * kinds)
+            entry = np.zeros(5 + 3 * kinds)
             entry[0], entry[1], entry[2] = col, first, row
             asked = 0
             for kind in range(kinds):
                 values = steps[kind, first:row, col]
                 values = values[np.isfinite(values)]
                 if len(values) >= 0.7 * (row - first):
-                    entry[4 + 2 * kind], entry[5 + 2 * kind] = _median_and_error(values)
+                    step, error = _median_and_error(values)
+                    entry[5 + 3 * kind], entry[6 + 3 * kind] = step, error
+                    entry[7 + 3 * kind] = np.mean(values * np.sign(step) > 0)
                     asked += 1
             if not asked:
                 continue
+            entry[4] = np.median(depth[first:row, col])
             slopes = creases[first:row, col]
             slopes = slopes[np.isfinite(slopes)]
             if len(slopes):
                 entry[3] = abs(np.median(slopes))
             found.append(entry)
-    out = np.zeros((len(found), 4 + 2 * kinds))
+    out = np.zeros((len(found), 5 + 3 * kinds))
     for index in range(len(found)):
         out[index] = found[index]
     return out
@@ -303,39 +331,20 @@ def _runs(steps: Floats, creases: Floats, inside: Mask, shortest: int) -> Floats
 
 def _strength(runs: Floats, kinds: int, signs: Signs) -> Floats:
     """Return how far each cut exceeds what is asked; above 1 is a wall."""
-    step, error = runs[:, 4::2], runs[:, 5::2]
+    step, error, agreed = runs[:, 5::3], runs[:, 6::3], runs[:, 7::3]
     size = np.abs(step)
     clear = np.clip(size / np.maximum(signs.certainty * error, 1e-9), 0, 1)
     limits = np.array([signs.step_m, signs.brightness, *[signs.chroma] * (kinds - 2)][:kinds])
-    share = clear * size / limits
+    share = clear * (agreed >= signs.agreement) * size / limits
+    # a house is seldom much wider than deep; a ridge runs along it
+    length = runs[:, 2] - runs[:, 1]
+    share[runs[:, 4] < signs.depth * length, 1:] = 0.0
+    share[runs[:, 4] < 0.6 * signs.depth * length] = 0.0
     creased = runs[:, 3] > signs.crease
     if kinds > 1:
         share[creased, 1] = 0.0
         share[creased, 2:] /= 3.0
     return np.asarray(share.max(axis=1))
-
-
-def _in_shadow(run: Floats, height: Floats, cell_m: float) -> bool:
-    """Say whether the darker side lies below something that may cast a shadow up to the cut.
-
-    The sun is taken to stand no lower than 27°: a shadow is at most twice as long as its wall.
-    """
-    col, first, last = int(run[0]), int(run[1]), int(run[2])
-    rows = height[first:last]
-    beyond = rows[:, col : col + round(20 / cell_m)]
-    if run[6] > 0:
-        beyond = rows[:, max(col - round(20 / cell_m), 0) : col][:, ::-1]
-    if beyond.shape[1] < 3 or np.isnan(beyond).all():
-        return False
-    profile = np.array(
-        [
-            np.median(known) if len(known := line[np.isfinite(line)]) else -np.inf
-            for line in beyond.T
-        ]
-    )
-    rise = profile - np.median(profile[1:4])
-    distance = (np.arange(len(rise)) + 1) * cell_m
-    return bool(((rise > 1.0) & (2.0 * rise > distance)).any())
 
 
 def _apart(cut: Cut, other: Cut, width_px: float) -> bool:

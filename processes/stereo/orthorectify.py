@@ -120,11 +120,29 @@ def visible(
     middle = surface.shape[0] // 2, surface.shape[1] // 2
     ray = lean(camera, to_degrees, x[middle], y[middle], float(np.median(finite)))
     cell_x, cell_y = x[0, 1] - x[0, 0], y[1, 0] - y[0, 0]
-    drow, dcol = ray.dy_dh / cell_y, ray.dx_dh / cell_x
-    seen: NDArray[np.bool_] = _march(
-        surface.astype(np.float32), drow, dcol, float(finite.max()), tolerance_m
+    return clear(surface, ray.dy_dh / cell_y, ray.dx_dh / cell_x, tolerance_m=tolerance_m)
+
+
+def sunlit(
+    surface: Floats, cell_m: float, azimuth_deg: float, elevation_deg: float
+) -> NDArray[np.bool_]:
+    """Return which cells of a north-up surface the sun reaches."""
+    reach = 1.0 / np.tan(np.radians(elevation_deg)) / cell_m
+    azimuth = np.radians(azimuth_deg)
+    return clear(surface, -np.cos(azimuth) * reach, np.sin(azimuth) * reach)
+
+
+def clear(
+    surface: Floats, drow_dh: float, dcol_dh: float, *, tolerance_m: float = TOLERANCE_M
+) -> NDArray[np.bool_]:
+    """Return the cells from which a ray rises freely; it moves so many cells for each metre."""
+    finite = surface[np.isfinite(surface)]
+    if not finite.size:
+        return np.ones(surface.shape, np.bool_)
+    free: NDArray[np.bool_] = _march(
+        surface.astype(np.float32), drow_dh, dcol_dh, float(finite.max()), tolerance_m
     )
-    return seen
+    return free
 
 
 def sample(read: ReadWindow, row: Floats, col: Floats, bands: int) -> Pixels:
