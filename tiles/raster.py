@@ -1,0 +1,279 @@
+"""Raster tiles of our own products, rendered by titiler.
+
+A raster is named by its product's key and its asset's name, never by an address. What is rendered
+is kept for a while; a product never changes, so neither does its picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, HTTPException
+from fastapi import Path as InPath
+from fastapi.routing import APIRoute
+from morecantile import tms
+from morecantile.defaults import TileMatrixSets
+from morecantile.errors import MorecantileError
+from rasterio.errors import RasterioError
+from rio_tiler.errors import PointOutsideBounds, RioTilerError, TileOutsideBounds
+from rio_tiler.io import Reader
+from rio_tiler.models import ImageData
+from starlette.requests import Request
+from starlette.responses import Response
+from titiler.core.algorithm import Algorithms
+from titiler.core.factory import TilerFactory
+from titiler.core.resources.enums import ImageType
+from titiler.core.utils import render_image
+
+from tiles.products import product_asset
+from tiles.relief import ALGORITHMS, BUFFER, LOSSLESS
+
+PREFIX = "/raster/{key}/{asset}"
+MATRIX_SETS = ("WebMercatorQuad", "WorldCRS84Quad", "WGS1984Quad")
+GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 128}
+CACHE_BYTES = 96 * 2**20
+MAX_AGE_S = 86_400
+LIMITS = {
+    "tilesize": 1024,
+    "width": 4096,
+    "height": 4096,
+    "max_size": 4096,
+    "buffer": 64,
+    "padding": 64,
+    "z": 24,
+}
+"""Largest values of parameters that say how much is computed."""
+STRETCHED = (ImageType.webp, ImageType.jpeg, ImageType.jpg, ImageType.png)
+RANGE_PX = 512
+RANGE_PERCENT = (2, 98)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+ma: Any = np.ma  # numpy's masked arrays have no types
+
+
+def router(products: Path, *, cache_bytes: int = CACHE_BYTES) -> APIRouter:
+    """Return routes below `/raster/{key}/{asset}` for the products in folder *products*."""
+
+    def raster(
+        key: Annotated[str, InPath(description="Key of the product.")],
+        asset: Annotated[str, InPath(description="Name of its raster, as `dsm` or `ortho`.")],
+    ) -> str:
+        found = product_asset(products, key, asset)
+        if found is None or not found[1].startswith("image/tiff"):
+            raise HTTPException(404, f"there is no raster {asset} of product {key}")
+        return str(found[0])
+
+    factory = TilerFactory(
+        reader=ProductReader,
+        path_dependency=raster,
+        process_dependency=Algorithms(ALGORITHMS).dependency,
+        environment_dependency=lambda: GDAL,
+        supported_tms=TileMatrixSets({name: tms.get(name) for name in MATRIX_SETS}),
+        render_func=render,
+        router=APIRouter(route_class=_kept_in(Cache(cache_bytes)), tags=["Raster tiles"]),
+        router_prefix=PREFIX,
+        name="raster",
+        add_part=False,
+        add_viewer=False,
+    )
+    reading = [route for route in factory.router.routes if route.methods == {"GET"}]
+    factory.router.routes[:] = reading
+    whole = APIRouter()
+    whole.include_router(factory.router, prefix=PREFIX)
+    return whole
+
+
+class ProductReader(Reader):  # type: ignore[misc]  # follow_imports is skip
+    """A product's raster: interpolated unless its values are classes."""
+
+    def tile(self, *place: Any, buffer: float | None = None, **options: Any) -> ImageData:
+        image = super().tile(*place, buffer=buffer, **{**self._how(), **options})
+        image.metadata = {**(image.metadata or {}), BUFFER: int(buffer or 0)}
+        return self._with_range(image)
+
+    def preview(self, **options: Any) -> ImageData:
+        return self._with_range(super().preview(**{**self._how(), **options}))
+
+    def _how(self) -> dict[str, str]:
+        how = "nearest" if is_classes(self.dataset) else "bilinear"
+        return {"resampling_method": how, "reproject_method": how}
+
+    def _with_range(self, image: ImageData) -> ImageData:
+        if self.input is not None and image.array.dtype != np.uint8:
+            ranges = value_ranges(self.input)
+            own = [int(name[1:]) - 1 for name in image.band_names if name[1:].isdecimal()]
+            image.dataset_statistics = [ranges[band] for band in own] if own else None
+        return image
+
+
+def is_classes(dataset: Any) -> bool:
+    """Say whether a raster holds classes: one band of whole numbers."""
+    return dataset.count == 1 and np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer)
+
+
+@lru_cache(maxsize=256)
+def value_ranges(path: str) -> tuple[tuple[float, float], ...]:
+    """Return for each band what its picture shows from black to white."""
+    with Reader(path) as source:
+        image = source.preview(max_size=RANGE_PX)
+    ranges = []
+    for band in image.array:
+        known = band.compressed()
+        known = known[np.isfinite(known)]
+        low, high = np.percentile(known, RANGE_PERCENT) if known.size else (0.0, 1.0)
+        ranges.append((float(low), float(max(high, low + 1e-6))))
+    return tuple(ranges)
+
+
+def render(
+    image: ImageData,
+    *,
+    output_format: ImageType | None = None,
+    colormap: Any = None,
+    rescale: Sequence[tuple[float, float]] | None = None,
+    **options: Any,
+) -> tuple[bytes, str]:
+    """Return an image file and its media type: WebP, stretched and in true colours, by default."""
+    output_format = output_format or ImageType.webp
+    if output_format in STRETCHED:
+        image = in_colours(image)
+        if rescale is None and image.array.dtype != np.uint8:
+            rescale = image.dataset_statistics or _own_range(image)
+    if rescale is not None:
+        # absent values are often NaN, which has no byte
+        image.array = ma.MaskedArray(np.nan_to_num(image.array.data), image.array.mask)
+    if output_format == ImageType.webp and image.band_descriptions[0] in LOSSLESS:
+        options["lossless"] = True
+    content: tuple[bytes, str] = _rendered(
+        image, output_format, colormap=colormap, rescale=rescale, **options
+    )
+    return content
+
+
+def _rendered(
+    image: ImageData, output_format: ImageType, *, lossless: bool = False, **options: Any
+) -> tuple[bytes, str]:
+    if not lossless:
+        content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
+        return content
+    return image.render(img_format="WEBP", lossless=True), output_format.mediatype
+
+
+def in_colours(image: ImageData) -> ImageData:
+    """Return red, green and blue where an image has them, else its first three bands, or one."""
+    if image.count in (1, 3):
+        return image
+    names = list(image.band_descriptions)
+    colours = [names.index(name) for name in ("red", "green", "blue") if name in names]
+    if len(colours) != 3:
+        colours = [0, 1, 2] if image.count > 3 else [0]
+    ranges = image.dataset_statistics
+    return ImageData(
+        image.array[colours],
+        assets=image.assets,
+        crs=image.crs,
+        bounds=image.bounds,
+        band_names=[image.band_names[band] for band in colours],
+        band_descriptions=[names[band] for band in colours],
+        dataset_statistics=[ranges[band] for band in colours] if ranges else None,
+    )
+
+
+def _own_range(image: ImageData) -> list[tuple[float, float]]:
+    known = image.array.compressed()
+    known = known[np.isfinite(known)]
+    return [(float(known.min()), float(max(known.max(), known.min() + 1e-6)))] if known.size else [
+        (0.0, 1.0)
+    ]  # fmt: skip
+
+
+class Cache:
+    """The answers given last, up to a number of bytes. For one event loop."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._size = most_bytes, 0
+        self._kept: OrderedDict[str, Response] = OrderedDict()
+
+    def get(self, name: str) -> Response | None:
+        if name not in self._kept:
+            return None
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+    def put(self, name: str, response: Response) -> None:
+        if name in self._kept or len(response.body) > self._most // 8:
+            return
+        self._kept[name] = response
+        self._size += len(response.body)
+        while self._size > self._most:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest.body)
+
+
+def _kept_in(cache: Cache) -> type[APIRoute]:
+    """Return a kind of route whose answers are kept, tagged, and honest about faults."""
+
+    class Kept(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handler = super().get_route_handler()
+
+            async def answer(request: Request) -> Response:
+                _within_limits(request)
+                name = f"{request.url} {request.headers.get('accept', '')}"
+                response = cache.get(name)
+                if response is None:
+                    response = await _explained(handler, request)
+                    if response.status_code == 200:
+                        tag = hashlib.blake2b(response.body, digest_size=12).hexdigest()
+                        response.headers["ETag"] = f'"{tag}"'
+                        response.headers["Cache-Control"] = f"public, max-age={MAX_AGE_S}"
+                        cache.put(name, response)
+                return unless_known(request, response)
+
+            return answer
+
+    return Kept
+
+
+def unless_known(request: Request, response: Response) -> Response:
+    """Return *response*, or 304 to whoever has it already."""
+    tag = response.headers.get("etag")
+    known = request.headers.get("if-none-match", "")
+    if tag is None or (known != "*" and tag not in entity_tags(known)):
+        return response
+    kept = {n: response.headers[n] for n in ("etag", "cache-control") if n in response.headers}
+    return Response(status_code=304, headers=kept)
+
+
+def entity_tags(header: str) -> list[str]:
+    """Return the entity tags of If-None-Match; a weak one is as good."""
+    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
+
+
+def _within_limits(request: Request) -> None:
+    for name, most in LIMITS.items():
+        text = request.path_params.get(name) or request.query_params.get(name)
+        try:
+            if text is not None and not 0 <= float(text) <= most:
+                raise HTTPException(400, f"{name} is {text}: give 0 to {most}")
+        except ValueError:
+            continue  # which the route itself refuses, with its reason
+
+
+async def _explained(handler: Handler, request: Request) -> Response:
+    try:
+        return await handler(request)
+    except (TileOutsideBounds, PointOutsideBounds) as error:
+        raise HTTPException(404, str(error)) from None
+    except (RioTilerError, MorecantileError) as error:
+        raise HTTPException(400, str(error)) from None
+    except IndexError:
+        raise HTTPException(400, "the raster has no such band") from None
+    except RasterioError as error:
+        raise HTTPException(500, "the raster cannot be read") from error
