@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from processes.buildings import BUILDINGS, BuildingsInputs
-from processes.core.process import Asset, Outputs, Process, Workspace
+from processes.core.process import HTML, Asset, Outputs, Process, Workspace
 from processes.dsm import DSM, DsmInputs
 from processes.dtm import DTM, DtmInputs
 from processes.footprints import FOOTPRINTS, FootprintsInputs
@@ -45,6 +45,7 @@ class CityOutputs(Outputs):
     cityjson: Asset = Field(description="Buildings as CityJSON 2.0.")
     tileset: Asset = Field(description="Buildings as 3D Tiles 1.1.")
     report: Asset = Field(description="What was made from what, and how well: figures, JSON.")
+    page: Asset = Field(description="The same for people, HTML.")
 
 
 def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
@@ -82,9 +83,14 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
         "cityjson": buildings.cityjson,
         "tileset": buildings.tileset,
     }
-    report = _report(inputs, made, work)
+    figures = _figures(inputs, made, work)
+    written = CityOutputs(
+        **made,
+        report=work.write_json("report.json", figures),
+        page=work.write_text("report.html", _page(figures), HTML),
+    )
     work.progress(1.0, "map complete")
-    return CityOutputs(**made, report=report)
+    return written
 
 
 CITY = Process(
@@ -113,8 +119,8 @@ ORIGINS = {
 }
 
 
-def _report(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> Asset:
-    """Write what was made from what, and what can be said of it without a reference."""
+def _figures(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> dict[str, Any]:
+    """Return what was made from what, and what can be said of it without a reference."""
     from processes.accuracy.overview import extremes, quantiles, shares
 
     surface = work.open_raster(made["dsm"])
@@ -122,7 +128,7 @@ def _report(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> Asse
     assert grid is not None  # written by this very job
     houses = work.read_vector(made["footprints"])
     tags = surface.tags
-    figures = {
+    return {
         "images": [image.id for image in work.images(inputs.images)],
         "grid": {
             "crs": grid.crs,
@@ -154,7 +160,39 @@ def _report(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> Asse
             "reasons": _counts(houses["reason"]),
         },
     }
-    return work.write_json("report.json", figures)
+
+
+def _page(figures: dict[str, Any]) -> str:
+    from processes.accuracy.page import html_report
+
+    pointing, surface = figures["pointing"], figures["surface"]
+    buildings, grid = figures["buildings"], figures["grid"]
+    return html_report(
+        "3D map",
+        f"From {', '.join(figures['images'])}. Heights are above the WGS84 ellipsoid, in "
+        f"{grid['crs']}, cells of {grid['cell_m']:g} m.",
+        {
+            "measured_share": surface["share"]["measured"],
+            "residual_after_px": pointing["residual_after_px"],
+            "buildings": buildings["count"],
+            "built_m2": buildings["area_m2"],
+        },
+        {
+            "Pointing: shift of each image": {
+                image: {"row_px": row, "col_px": col}
+                for image, (row, col) in pointing["shift_row_col_px"].items()
+            },
+            "Tie points": {
+                name: pointing[name]
+                for name in ("tie_points", "residual_before_px", "residual_after_px")
+            },
+            "Surface: where heights come from": {
+                f"{origin}_share": share for origin, share in surface["share"].items()
+            },
+            "Level of detail reached": buildings["lod"],
+            "Blocks instead of roofs, and buildings left out": buildings["reasons"],
+        },
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -14,7 +14,7 @@ from server.cli import DONE, main
 
 OUTPUTS = {
     "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",
-    "report",
+    "report", "page",
 }  # fmt: skip
 
 
