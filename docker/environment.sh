@@ -19,5 +19,5 @@ echo "making $venv"
 if [ -n "${TORCH_INDEX:-}" ]; then
     "$venv/bin/pip" install -q -c constraints.txt --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch
 fi
-"$venv/bin/pip" install -q -c constraints.txt -e ".${EXTRAS-[test]}"
+"$venv/bin/pip" install -q --use-pep517 -c constraints.txt -e ".${EXTRAS-[test]}"
 "$venv/bin/pip" check
