@@ -72,7 +72,7 @@ def _resident(family: psutil.Process) -> int:
 
 def _children(family: psutil.Process) -> list[psutil.Process]:
     try:
-        return family.children(recursive=True)
+        return list(family.children(recursive=True))
     except psutil.NoSuchProcess:
         return []
 
