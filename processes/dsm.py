@@ -232,8 +232,7 @@ def tie(
     """Return sensor models that agree, and the bounds of the heights in the scene."""
     import numpy as np
 
-    from processes.stereo import coverage, elevation, pointing
-    from processes.stereo.geoid import undulation_m
+    from processes.stereo import coverage, pointing
 
     low = max(LOWEST_M, max(v.model.height_off - v.model.height_scale for v in views))
     high = min(HIGHEST_M, min(v.model.height_off + v.model.height_scale for v in views))
@@ -261,18 +260,48 @@ def tie(
         )
     tied = pointing.adjust([v.model for v in views], ties, height_m=middle)
     if dem is not None:
-        ground = elevation.heights_at(dem, tied.lon, tied.lat)
-        reference = dem_heights
-        if reference == "auto":
-            reference = elevation.stated_reference(dem) or elevation.likely_reference(
-                tied.height_m, ground, tied.lon, tied.lat
-            )
-        if reference == "geoid":
-            ground = ground + undulation_m(tied.lon, tied.lat)
-        px_per_m = pairs[0].base_to_height / gsd_m
-        tied = elevation.lifted(tied, elevation.lift_m(tied, ground, px_per_m))
+        tied = _lifted(views, tied, dem, dem_heights, pairs[0], gsd_m)
+    return tied, _bounds(tied)
+
+
+def _bounds(tied: Pointing) -> tuple[float, float]:
+    """Return heights between which all of a scene stands: tie points miss towers and pits."""
+    import numpy as np
+
     bottom, top = np.quantile(tied.height_m, (0.005, 0.995))
-    return tied, (float(bottom) - 20.0, float(top) + 80.0)
+    return float(bottom) - 20.0, float(top) + 80.0
+
+
+def _lifted(
+    views: Sequence[View],
+    tied: Pointing,
+    dem: RasterSource,
+    dem_heights: Literal["auto", "ellipsoid", "geoid"],
+    pair: Pair,
+    gsd_m: float,
+) -> Pointing:
+    """Return the pointing that also agrees with a coarse elevation model."""
+    import numpy as np
+
+    from processes.stereo import coverage, elevation, pointing
+    from processes.stereo.geoid import undulation_m
+    from processes.stereo.surface import scout
+
+    left, right = (replace(views[i], model=tied.models[i]) for i in (pair.left, pair.right))
+    pieces = coverage.pieces(pair.ground, pointing.WINDOW_PX * gsd_m)
+    lon, lat, height = scout(left, right, pieces, _bounds(tied), gsd_m)
+    ground = elevation.heights_at(dem, lon, lat)
+    if not np.isfinite(ground).any():
+        return tied
+    reference = dem_heights
+    if reference == "auto":
+        reference = elevation.stated_reference(dem) or elevation.likely_reference(
+            height, ground, lon, lat
+        )
+    if reference == "geoid":
+        ground = ground + undulation_m(lon, lat)
+    px_per_m = pair.base_to_height / gsd_m
+    return elevation.lifted(tied, elevation.lift_m(height, ground, px_per_m))
 
 
 def _narrowed(
@@ -313,12 +342,16 @@ def plan(
     from shapely.ops import unary_union
 
     from processes.stereo import coverage
+    from processes.stereo.pointing import ENOUGH
     from processes.stereo.surface import Scene, on_plane
 
     corrected = [replace(v, model=m) for v, m in zip(views, tied.models, strict=True)]
     levels = list(np.quantile(tied.height_m, (0.02, 0.5, 0.98)))
     pairs, _ = coverage.pairs_of(corrected, levels, area)
-    pairs = pairs[:MOST_PAIRS]
+    sure = {i for i, seen in enumerate(tied.seen) if seen >= ENOUGH}
+    pairs = [p for p in pairs if {p.left, p.right} <= sure][:MOST_PAIRS]
+    if not pairs:
+        raise NoTexture("too few features are common to the images that could make a pair")
     seen = unary_union([pair.ground for pair in pairs])
     seen = seen if area is None else seen.intersection(area)
     middle = seen.centroid

@@ -7,6 +7,7 @@ scene much less, so the two are weighed against each other.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from processes.stereo.pointing import Pointing
 Floats = NDArray[np.float64]
 Reference = Literal["ellipsoid", "geoid"]
 
-ENOUGH_TIES = 30
+ENOUGH_POINTS = 1000
 POINTING_PX = 2.0
 """How far a satellite's pointing along the epipolar line is off, one standard deviation."""
 DEM_M = 1.5
@@ -71,15 +72,15 @@ def likely_reference(heights: Floats, above_dem: Floats, lon: Floats, lat: Float
     return "geoid" if lifted < plain else "ellipsoid"
 
 
-def lift_m(tied: Pointing, ground_m: Floats, px_per_m: float) -> float:
-    """Return how much higher the scene should stand, given a coarse model's heights at the ties.
+def lift_m(height_m: Floats, ground_m: Floats, px_per_m: float) -> float:
+    """Return how much higher the scene should stand, given a coarse model's heights beside its own.
 
     The median difference, weighed by how well pointing and model are known: 0 where there are
     too few points to tell.
     """
-    difference = ground_m - tied.height_m
+    difference = ground_m - height_m
     difference = difference[np.isfinite(difference)]
-    if difference.size < ENOUGH_TIES:
+    if difference.size < ENOUGH_POINTS:
         return 0.0
     middle = float(np.median(difference))
     scatter = 1.4826 * float(np.median(np.abs(difference - middle)))
@@ -100,7 +101,11 @@ def lifted(tied: Pointing, lift: float) -> Pointing:
         drow, dcol = (float(np.median(a - b)) for a, b in zip(was, now, strict=True))
         models.append(model.corrected(drow, dcol))
         shifts.append((shift[0] + drow, shift[1] + dcol))
-    return Pointing(
-        tuple(models), tuple(shifts), tied.ties, tied.before_px, tied.after_px,
-        lon, lat, tied.height_m + lift,
-    )  # fmt: skip
+    return replace(
+        tied,
+        models=tuple(models),
+        shifts_px=tuple(shifts),
+        lon=lon,
+        lat=lat,
+        height_m=tied.height_m + lift,
+    )

@@ -70,6 +70,8 @@ class Pointing:
     models: tuple[RpcModel, ...]
     shifts_px: tuple[tuple[float, float], ...]
     ties: int
+    seen: tuple[int, ...]
+    """How many of the ties each view has."""
     before_px: float
     after_px: float
     lon: Floats
@@ -440,7 +442,15 @@ def adjust(
     keep = weight > 0.04
     shifts = tuple((m.drow - r, m.dcol - c) for m, (r, c) in zip(now, start, strict=True))
     return Pointing(
-        tuple(now), shifts, int(keep.sum()), before, after, lon[keep], lat[keep], height[keep]
+        models=tuple(now),
+        shifts_px=shifts,
+        ties=int(keep.sum()),
+        seen=tuple(int(n) for n in np.isfinite(ties.rows[:, keep]).sum(axis=1)),
+        before_px=before,
+        after_px=after,
+        lon=lon[keep],
+        lat=lat[keep],
+        height_m=height[keep],
     )
 
 

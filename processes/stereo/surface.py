@@ -17,7 +17,8 @@ from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import rectify
 from processes.stereo.fuse import Origin, fill, fuse
 from processes.stereo.match import match
-from processes.stereo.pointing import View, rectified
+from processes.stereo.pointing import Piece, View, rectified
+from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.triangulate import ray_table
 
@@ -78,6 +79,39 @@ def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
     dsm[outside] = np.nan
     origin[outside] = Origin.OUTSIDE
     return Surface(dsm, np.where(origin == Origin.SEEN, fused.confidence, 0.0), origin)
+
+
+def scout(
+    left: View,
+    right: View,
+    pieces: Sequence[Piece],
+    heights_m: tuple[float, float],
+    gsd_m: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Return longitude, latitude and height of what two views show, matched at half resolution.
+
+    Quick, and evenly spread, unlike tie points, which sit on corners and edges.
+    """
+    found = []
+    for piece in pieces:
+        frame = rectify(
+            left.model, right.model, *piece,
+            heights_m=heights_m, height_m=float(np.mean(heights_m)), gsd_m=gsd_m,
+        )  # fmt: skip
+        rays = ray_table(frame, left.model, right.model, heights_m, lambda lon, lat: (lon, lat))
+        images = [halve(rectified(v, frame, s)) for v, s in ((left, "left"), (right, "right"))]
+        if not all(np.isfinite(image).any() for image in images):
+            continue
+        low, high = (0.5 * d for d in rays.disparities)
+        half = match(*images, low, high).disparity[: frame.shape[0] // 2, : frame.shape[1] // 2]
+        whole = np.full(frame.shape, np.nan, np.float32)
+        whole[: 2 * half.shape[0] : 2, : 2 * half.shape[1] : 2] = 2.0 * half
+        known = np.isfinite(whole)
+        found.append(np.stack([values[known] for values in rays.points(whole)]))
+    if not found:
+        return np.empty(0), np.empty(0), np.empty(0)
+    lon, lat, height = np.concatenate(found, axis=1)
+    return lon, lat, height
 
 
 def _unseen(
