@@ -168,12 +168,21 @@ def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
     for made in bench(tmp_path, database, f"redis+socket://{path}?virtual_host=0"):
         job = jobs.create(made.conn, "echo", {"inputs": {"message": "early"}})
         assert enqueue(made.app, job.id) is False
+        old(made, job)
         with worker_process(made.settings):
             with redis(log, at=path):
                 made.until(job.id, "successful")
             late = jobs.create(made.conn, "echo", {"inputs": {"message": "late"}})
+            old(made, late)
             with redis(log, at=path):
                 made.until(late.id, "successful")
+
+
+def old(made: Bench, job: jobs.Job) -> None:
+    """Make a job look as if it had waited long enough for its message to be missed."""
+    made.conn.execute(
+        "UPDATE orograph.job SET created = now() - interval '1 hour' WHERE id = %s", [job.id]
+    )
 
 
 def test_a_worker_without_its_settings_says_which_is_missing() -> None:
