@@ -31,6 +31,7 @@ from titiler.core.factory import TilerFactory
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
+from tiles.answers import unless_known
 from tiles.products import product_asset
 from tiles.relief import ALGORITHMS, BUFFER, LOSSLESS
 
@@ -239,21 +240,6 @@ def _kept_in(cache: Cache) -> type[APIRoute]:
             return answer
 
     return Kept
-
-
-def unless_known(request: Request, response: Response) -> Response:
-    """Return *response*, or 304 to whoever has it already."""
-    tag = response.headers.get("etag")
-    known = request.headers.get("if-none-match", "")
-    if tag is None or (known != "*" and tag not in entity_tags(known)):
-        return response
-    kept = {n: response.headers[n] for n in ("etag", "cache-control") if n in response.headers}
-    return Response(status_code=304, headers=kept)
-
-
-def entity_tags(header: str) -> list[str]:
-    """Return the entity tags of If-None-Match; a weak one is as good."""
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
 def _within_limits(request: Request) -> None:
