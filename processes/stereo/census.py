@@ -1,9 +1,10 @@
-"""Matching cost: Hamming distance of census codes, one slice of disparities a pixel.
+"""Matching cost: census codes and grey levels compared, one slice of disparities a pixel.
 
 A code has one bit a neighbour, set where the neighbour is darker than the centre, so a gain or an
-offset between the two images changes nothing. Zabih & Woodfill, 1994. The slices may start at a
-different disparity at each pixel and lie one after another in one flat array (``Slices``), so work
-and memory follow the range that is really searched.
+offset between the two images changes nothing (Zabih & Woodfill, 1994). It cannot tell a lawn from a
+tree's crown; grey levels can, and are capped so that a change of light does little harm. The slices
+may start at a different disparity at each pixel and lie one after another in one flat array, so
+work and memory follow the range that is really searched.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 LANES = 16
 """Slices are a multiple of this many disparities long: one vector register of uint16."""
 
-NO_DATA_COST = np.uint8(12)
+NO_DATA_COST = np.uint8(16)
 """Cost of comparing with a pixel that is not there: what unrelated codes cost, so neutral."""
+
+GREY_CAP = np.uint8(24)
+"""Most that grey levels add to the cost, in bits."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,12 @@ def window(rows: int, cols: int, *, spread: int = 1) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def hamming(  # type: ignore[no-untyped-def]
-    left, left_ok, right, right_ok, pad, first, count, start, per_px, cost
+def cost_slices(  # type: ignore[no-untyped-def]
+    left, left_ok, left_grey, right, right_ok, right_grey, pad, first, count, start, per_px, cost
 ):
-    """Fill *cost* (flat uint8) with the Hamming distance along each slice.
+    """Fill *cost* (flat uint8): bits that differ plus half the grey levels, at most GREY_CAP.
 
-    ``right`` holds *pad* extra columns on both sides and *per_px* columns a pixel.
+    Right arrays have *pad* extra columns on both sides and *per_px* columns a pixel.
     """
     rows, cols = first.shape
     for r in range(rows):
@@ -127,7 +131,11 @@ def hamming(  # type: ignore[no-untyped-def]
             at = c * per_px + first[r, c] + pad
             there = right[r, at : at + n]
             ok = right_ok[r, at : at + n]
+            greys = right_grey[r, at : at + n]
             here = left[r, c]
+            grey = np.int16(left_grey[r, c])
             for k in range(n):
                 bits = np.uint8(popcount(here ^ there[k]))
-                out[k] = bits if ok[k] != 0 else NO_DATA_COST
+                apart = np.uint8(abs(np.int16(grey - np.int16(greys[k]))) >> np.int16(1))
+                value = np.uint8(bits + min(apart, GREY_CAP))
+                out[k] = value if ok[k] != 0 else NO_DATA_COST

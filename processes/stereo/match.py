@@ -1,24 +1,41 @@
 """Dense matching of an epipolar pair: a disparity for every left pixel, or the reason why not.
 
 Coarse to fine: an image pyramid finds where to look, the finest level looks every half pixel
-(census 5 by 5, semi-global aggregation), and planes fitted to each pixel's own surface refine
-the disparity. No range need be known beforehand.
+(census 5×5 and absolute differences, semi-global aggregation over eight paths with two neighbours
+each). Both images are matched to each other; what they do not agree on is dropped. Planes fitted to
+each pixel's own surface then refine the disparity. No range need be known beforehand.
+
+What each part gave, as completeness at 1 m and NMAD of the surface model of two built scenes
+(B/H 0.35 and 0.25, 0.5 m, voids filled from the ground side), one pair each:
+
+    census 7×7, whole pixels, V fit                       0.82  0.48 m     0.80  0.60 m
+    half-pixel steps, census 5×5, planes of radius 4      0.863 0.287 m    0.888 0.302 m
+    stiffer P1, softer P2                                 0.867 0.267 m    0.897 0.273 m
+    absolute differences beside census                    0.886 0.240 m    0.906 0.247 m
+    planes of radius 3, 5, 8, ever stricter               0.886 0.211 m    0.906 0.217 m
+    their square root: shadows count as much              0.887 0.209 m    0.906 0.216 m
+    the right image matched too, agreement 0.6 px         0.892 0.203 m    0.917 0.212 m
+
+No gain: a surface prior that tilts P1 (follows the noise), census 7×7 or 9×7, each band or component by
+itself, quarter pixels (better NMAD, twice the time), points of both directions together, least squares matching on intensities after SGM (diverges where texture is noise).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from processes.stereo.census import Slices, census, hamming, window
-from processes.stereo.planes import disk, fit_planes
+from processes.stereo.census import Slices, census, cost_slices, window
+from processes.stereo.planes import refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import sweep, winners
+from processes.stereo.sgm import NOTHING, sweep, winners
 
 
 class Reason(IntEnum):
@@ -26,97 +43,124 @@ class Reason(IntEnum):
 
     MATCHED = 0
     NO_DATA = 1
+    """The pixel itself is NaN."""
     OUTSIDE = 2
+    """What it would match lies outside the right image or is NaN there."""
     OCCLUDED = 3
+    """The right pixel belongs to another left pixel: this one is hidden from the right."""
     MISMATCH = 4
+    """The two images disagree otherwise."""
     NO_TEXTURE = 5
+    """Nothing but one grey value around."""
     SPECKLE = 6
+    """A small patch that stands apart from all around it."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """What was found: left pixel (r, c) is right pixel (r, c + disparity).
+    """What was found: left pixel (r, c) is right pixel (r, c + disparity). Arrays are (row, col).
 
-    ``disparity``: float32 (row, col) px, NaN where ``reason`` is not MATCHED.
-    ``confidence``: float32 (row, col), 0 to 1: how likely the disparity is right within a pixel.
-    ``surface``: float32 (row, col) px, never NaN: the disparity, or the best guess for the rest.
+    ``disparity``: float32 px, NaN where ``reason`` (uint8, see Reason) is not MATCHED.
+    ``confidence``: float32, 0 where unmatched, else 0.05 to 1: how likely it is right to a pixel.
     """
 
     disparity: Floats
     confidence: Floats
     reason: NDArray[np.uint8]
-    surface: Floats
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Constants of one level. Penalties are in census bits for a step of one disparity or more."""
+    """How one level is matched. Penalties for a change of disparity are in census bits."""
 
     per_px: int
+    """Disparities tried in a pixel."""
     p1: int
+    """Penalty for one step of disparity."""
     p2_edge: int
+    """Penalty for a jump where the image has an edge …"""
     p2_flat: int
-    census_px: tuple[int, int] = (5, 5)
+    """… and where it has none."""
 
 
-COARSE = Recipe(per_px=1, p1=8, p2_edge=16, p2_flat=50)
-FINE = Recipe(per_px=2, p1=8, p2_edge=16, p2_flat=40)
+COARSE = Recipe(per_px=1, p1=10, p2_edge=16, p2_flat=50)
+FINE = Recipe(per_px=2, p1=12, p2_edge=14, p2_flat=36)
+CENSUS_PX = (5, 5)
 EDGE_CONTRAST = 12.0
 """Grey levels of 256 over which the penalty for a jump falls from P2 flat to P2 edge."""
 
-COARSE_RANGE_PX = 16
-SMALLEST_PX = 64
-MARGIN_PX = 3.0
-STRIP_CELLS = 48_000_000
-"""Disparities held at a time by one thread, 3 bytes each."""
+AGREE_PX = 0.6
+"""Left and right disparities must agree this well."""
 
+SURROUNDED = 0.6
+"""A pixel on which left and right do not agree is right if this share around it says so."""
+
+COARSE_RANGE_PX = 16
+"""The pyramid ends where the whole range is no longer than this …"""
+SMALLEST_PX = 64
+"""… or the image smaller than twice this."""
+MARGIN_PX = 3.0
+STRIP_CELLS = 40_000_000
+"""Disparities held at a time by one thread, 3 bytes each."""
 STRIP_MARGIN_PX = 40
-SPECKLE_PX = 16
-RIDGE = 0.5
+SPECKLE_PX = 20
+FLAT_PX = 7
+"""A pixel has no texture if all within this window is of one grey value."""
+FLAT_CONTRAST = 1e-3
+"""… or differs by less than this share of the image's contrast."""
 
 
 def match(left: Floats, right: Floats, lo: ArrayLike, hi: ArrayLike, *, workers: int = 2) -> Match:
     """Match *left* to *right*, float32 (row, col) or (bands, row, col) with NaN for nodata.
 
     Rows must correspond; *lo* and *hi* bound the disparity in pixels (scalars or (row, col)) and
-    may be generous. The result does not depend on *workers*.
+    may be generous. The result does not depend on *workers*, at most two of which are used.
     """
-    lefts, rights = [luminance(left)], [luminance(right)]
-    shape = lefts[0].shape
-    bounds = [_broadcast(lo, hi, shape)]
-    while float(np.max(bounds[-1][1] - bounds[-1][0])) > COARSE_RANGE_PX:
-        if min(lefts[-1].shape) < 2 * SMALLEST_PX:
-            break
-        lefts.append(halve(lefts[-1]))
-        rights.append(halve(rights[-1]))
-        bounds.append(halve_range(*bounds[-1]))
-    lo_px, hi_px = bounds[-1]
-    for level in range(len(lefts) - 1, 0, -1):
-        found = _disparities(lefts[level], rights[level], lo_px, hi_px, COARSE, workers)
-        lo_px, hi_px = search_range(
-            found.disparity, found.reason == Reason.MATCHED, bounds[level], MARGIN_PX
-        )
-        size = lefts[level - 1].shape
-        lo_px = np.maximum(finer(2 * lo_px, size), bounds[level - 1][0])
-        hi_px = np.minimum(finer(2 * hi_px, size), bounds[level - 1][1])
-    raw = _disparities(lefts[0], rights[0], lo_px, hi_px, FINE, workers)
-    return _refined(raw, lefts[0])
+    lefts, rights = _pyramid(luminance(left)), _pyramid(luminance(right))
+    if lefts[0].shape[0] != rights[0].shape[0]:
+        raise ValueError("left and right must have the same rows: rectify them together")
+    low, high = _broadcast(lo, hi, lefts[0].shape)
+    # what bounds a right pixel's disparity is that of some left pixel: any
+    back = _broadcast(-high.max(), -low.min(), rights[0].shape)
+    ways = [(lefts, rights, low, high), (rights, lefts, *back)]
+    with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
+        there, here = pool.map(lambda way: _coarse_to_fine(*way), ways)
+    reason = _compared(there, here.disparity)
+    flat = (there.reason != Reason.NO_DATA) & _flat(lefts[0])
+    reason[flat] = Reason.NO_TEXTURE
+    reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
+    matched = reason == Reason.MATCHED
+    disparity, support = refine(there.disparity, matched)
+    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (support > SURROUNDED)
+    reason[rescued & (np.abs(there.disparity - disparity) < AGREE_PX)] = Reason.MATCHED
+    matched = reason == Reason.MATCHED
+    confidence = np.where(matched, _likelihood(there.clear, support), 0)
+    return Match(
+        np.where(matched, disparity, np.float32(np.nan)), confidence.astype(np.float32), reason
+    )
 
 
 @dataclass(frozen=True)
-class _Raw:
-    """Disparities before refinement: of every pixel, right or wrong."""
+class _Level:
+    """Disparities of one level, of every pixel, right or wrong."""
 
     disparity: Floats
     reason: NDArray[np.uint8]
     clear: Floats
-    """How much worse the second best is: 0 (as good) to 1."""
+    """How far behind the second best is: 0 (as good) to 1."""
 
 
 def luminance(image: Floats) -> Floats:
     """Return the mean of the bands: it has less noise than any one of them."""
     grey = image if image.ndim == 2 else image.mean(axis=0)
     return np.ascontiguousarray(grey, np.float32)
+
+
+def _pyramid(image: Floats) -> list[Floats]:
+    images = [image]
+    while min(images[-1].shape) >= 2 * SMALLEST_PX:
+        images.append(halve(images[-1]))
+    return images
 
 
 def _broadcast(lo: ArrayLike, hi: ArrayLike, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
@@ -126,56 +170,115 @@ def _broadcast(lo: ArrayLike, hi: ArrayLike, shape: tuple[int, ...]) -> tuple[Fl
     return low, high
 
 
-def _disparities(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, recipe: Recipe, workers: int
-) -> _Raw:
+def _coarse_to_fine(
+    lefts: Sequence[Floats], rights: Sequence[Floats], lo: Floats, hi: Floats
+) -> _Level:
+    bounds = [(lo, hi)]
+    deepest = min(len(lefts), len(rights))
+    while len(bounds) < deepest and np.max(bounds[-1][1] - bounds[-1][0]) > COARSE_RANGE_PX:
+        bounds.append(halve_range(*bounds[-1]))
+    lo, hi = bounds[-1]
+    tones = Tones.of(lefts[-1], rights[-1])
+    for level in range(len(bounds) - 1, 0, -1):
+        found = _level(lefts[level], rights[level], lo, hi, tones, COARSE)
+        matched = found.reason == Reason.MATCHED
+        tones = Tones.of_matches(lefts[level], rights[level], found.disparity, matched) or tones
+        lo, hi = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
+        size = lefts[level - 1].shape
+        lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
+        hi = np.minimum(finer(2 * hi, size), bounds[level - 1][1])
+    return _level(lefts[0], rights[0], lo, hi, tones, FINE)
+
+
+@dataclass(frozen=True)
+class Tones:
+    """Dark and bright ends of both images: what brings them to common grey levels."""
+
+    left: tuple[float, float]
+    right: tuple[float, float]
+
+    @classmethod
+    def of(cls, left: Floats, right: Floats) -> Tones:
+        """Return the ends of two images by themselves."""
+        return cls(_ends(left), _ends(right))
+
+    @classmethod
+    def of_matches(cls, left: Floats, right: Floats, disparity: Floats, ok: Mask) -> Tones | None:
+        """Return the ends of what both images see, or None if that is too little."""
+        row, col = np.nonzero(ok)
+        if row.size < 1000:
+            return None
+        there = col + np.rint(disparity[row, col]).astype(np.int64)
+        return cls(_ends(left[row, col]), _ends(right[row, there]))
+
+    def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:
+        """Return square roots of grey levels: shadows have as much contrast as what is lit."""
+        scaled = (np.nan_to_num(image, nan=ends[0]) - ends[0]) / max(ends[1] - ends[0], 1e-6)
+        return np.asarray(np.clip(np.sqrt(np.maximum(scaled, 0)) * 220 + 18, 0, 255), np.uint8)
+
+
+def _ends(image: Floats) -> tuple[float, float]:
+    seen = image[np.isfinite(image)]
+    if seen.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(seen[:: max(1, seen.size // 100_000)], (2, 98))
+    return float(low), float(high)
+
+
+def _level(
+    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe
+) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away."""
     rows = left.shape[0]
     cells = float(np.sum(hi - lo + 16.0)) * recipe.per_px
-    strips = max(int(np.ceil(cells / STRIP_CELLS)), 2 if rows > 6 * STRIP_MARGIN_PX else 1)
-    cuts = np.linspace(0, rows, strips + 1).astype(int)
-    guide = _grey_levels(left)
-
-    def strip(first: int, last: int) -> tuple[NDArray[np.generic], ...]:
+    cuts = np.linspace(0, rows, int(np.ceil(cells / STRIP_CELLS)) + 1).astype(int)
+    parts = []
+    for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        raw = _strip(left[part], right[part], lo[part], hi[part], guide[part], recipe)
+        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe)
         keep = slice(first - top, last - top)
-        return raw.disparity[keep], raw.reason[keep], raw.clear[keep]
-
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        parts = list(pool.map(strip, cuts[:-1], cuts[1:]))
-    return _Raw(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+        parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
+    disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return _Level(disparity, reason, clear)
 
 
 def _strip(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, guide: NDArray[np.uint8], recipe: Recipe
-) -> _Raw:
+    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe
+) -> _Level:
     q = recipe.per_px
     slices = Slices.between(lo, hi, per_px=q)
+    where = (slices.first, slices.count, slices.start)
     lowest = int(slices.first.min())
     highest = int((slices.first + slices.count).max())
-    codes, ok = census(left, window(*recipe.census_px))
-    there, there_ok = census(_resampled(right, q), window(*recipe.census_px, spread=q))
+    fine = _resampled(right, q)
+    codes, ok = census(left, window(*CENSUS_PX))
+    there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
     pad = max(0, -lowest, left.shape[1] * q + highest - there.shape[1]) + 1
-    there, there_ok = (np.pad(a, ((0, 0), (pad, pad))) for a in (there, there_ok))
+    greys = tones.grey(left, tones.left)
+    beside = [(0, 0), (pad, pad)]
+    there, there_ok, there_grey = (
+        np.pad(a, beside) for a in (there, there_ok, tones.grey(fine, tones.right))
+    )
     cost = np.empty(slices.size, np.uint8)
-    where = (slices.first, slices.count, slices.start)
-    hamming(codes, ok, there, there_ok, pad, *where, q, cost)
+    cost_slices(codes, ok, greys, there, there_ok, there_grey, pad, *where, q, cost)
     total = np.zeros(slices.size, np.uint16)
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint16)
     for up in (False, True):
-        sweep(cost, *where, guide, np.uint16(recipe.p1), p2, lowest, highest - lowest, up, total)
+        sweep(cost, *where, greys, np.uint16(recipe.p1), p2, lowest, highest - lowest, up, total)
     best, near, rival, back = winners(total, *where, q, right.shape[1])
-    reason = _reasons(best, back, q, ok)
     column = np.arange(left.shape[1]) * q + best + pad
-    reason[(reason != Reason.NO_DATA) & (np.take_along_axis(there_ok, column, 1) == 0)] = (
-        Reason.OUTSIDE
-    )
+    outside = np.take_along_axis(there_ok, column, 1) == 0
+    at = np.arange(left.shape[1]) + np.rint(best / q).astype(np.int64)
+    other = np.take_along_axis(back, np.clip(at, 0, back.shape[1] - 1), axis=1)
+    reason = np.where(np.abs(other - best) <= q, Reason.MATCHED, Reason.MISMATCH).astype(np.uint8)
+    reason[outside] = Reason.OUTSIDE
+    reason[ok == 0] = Reason.NO_DATA
     low = near[..., 1].astype(np.float32)
-    clear = np.clip((rival - low) / (low + np.float32(8 * 4)), 0, 1)
-    return _Raw(_vertex(best, near, q), reason, clear)
+    # 4 bits on each of 8 paths: what noise alone costs
+    clear = np.maximum(rival - low, 0) / (rival + np.float32(32))
+    return _Level(_vertex(best, near, q), reason, clear)
 
 
 def _resampled(image: Floats, per_px: int) -> Floats:
@@ -190,34 +293,6 @@ def _resampled(image: Floats, per_px: int) -> Floats:
     return np.asarray(fine, np.float32)
 
 
-def _grey_levels(image: Floats) -> NDArray[np.uint8]:
-    seen = image[np.isfinite(image)]
-    if seen.size == 0:
-        return np.zeros(image.shape, np.uint8)
-    low, high = np.percentile(seen[:: max(1, seen.size // 100_000)], (1, 99))
-    grey = (np.nan_to_num(image, nan=low) - low) * (255.0 / max(high - low, 1e-6))
-    return np.asarray(np.clip(grey, 0, 255), np.uint8)
-
-
-def _reasons(
-    best: NDArray[np.int32], back: NDArray[np.int32], per_px: int, ok: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Compare with what the right image's pixel chose: it must be the same within a pixel.
-
-    The right pixel that saw something nearer, or farther, marks an occlusion or a mismatch:
-    which sign is nearer depends on the cameras, so both are told apart by the caller's geometry
-    only where it matters, and here by the left pixel losing to another left pixel.
-    """
-    x = np.arange(best.shape[1]) + np.rint(best / per_px).astype(np.int64)
-    inside = (x >= 0) & (x < back.shape[1])
-    other = np.take_along_axis(back, np.clip(x, 0, back.shape[1] - 1), axis=1)
-    agree = np.abs(other - best) <= per_px
-    reason = np.where(agree, Reason.MATCHED, Reason.OCCLUDED).astype(np.uint8)
-    reason[~inside] = Reason.OUTSIDE
-    reason[ok == 0] = Reason.NO_DATA
-    return reason
-
-
 def _vertex(best: NDArray[np.int32], near: NDArray[np.uint16], per_px: int) -> Floats:
     """Return sub-step disparities: the tip of a symmetric V through three costs.
 
@@ -226,30 +301,47 @@ def _vertex(best: NDArray[np.int32], near: NDArray[np.uint16], per_px: int) -> F
     before, at, after = (near[..., i].astype(np.float32) for i in range(3))
     side = np.maximum(np.maximum(before, after) - at, 1)
     offset = np.clip(0.5 * (before - after) / side, -0.5, 0.5)
-    one_sided = (near[..., 0] == 65535) | (near[..., 2] == 65535)
+    one_sided = (near[..., 0] == NOTHING) | (near[..., 2] == NOTHING)
     return np.asarray((best + np.where(one_sided, 0, offset)) / per_px, np.float32)
 
 
-def _refined(raw: _Raw, image: Floats) -> Match:
-    matched = raw.reason == Reason.MATCHED
-    reason = raw.reason.copy()
-    speckle = _speckles(raw.disparity, matched)
-    reason[speckle] = Reason.SPECKLE
-    matched &= ~speckle
-    weight = matched.astype(np.float32)
-    flat = np.zeros_like(raw.disparity)
-    offsets, near = disk(4)
-    smooth, _, _, support = fit_planes(
-        raw.disparity, weight, raw.disparity, flat, flat, offsets, near, 1.0, RIDGE
-    )
-    disparity = np.where(matched, smooth, np.float32(np.nan)).astype(np.float32)
-    confidence = np.where(matched, np.clip(support / near.sum(), 0, 1) * raw.clear, 0)
-    return Match(disparity, confidence.astype(np.float32), reason, smooth)
+def _compared(there: _Level, back: Floats) -> NDArray[np.uint8]:
+    """Return reasons by what the right image says."""
+    last = back.shape[1] - 1
+    at = np.arange(there.disparity.shape[1]) + np.rint(there.disparity).astype(np.int64)
+    other = np.take_along_axis(back, np.clip(at, 0, last), axis=1)
+    agree = np.abs(there.disparity + other) <= AGREE_PX
+    agree &= there.reason != Reason.MISMATCH
+    # the left pixel that the right one matches: if these two agree, this one is hidden behind it
+    owner = np.clip(at + np.rint(other).astype(np.int64), 0, agree.shape[1] - 1)
+    taken = np.take_along_axis(agree, owner, axis=1)
+    reason = np.where(agree, Reason.MATCHED, np.where(taken, Reason.OCCLUDED, Reason.MISMATCH))
+    gone = (there.reason == Reason.NO_DATA) | (there.reason == Reason.OUTSIDE)
+    return np.where(gone, there.reason, reason).astype(np.uint8)
+
+
+def _flat(image: Floats) -> Mask:
+    """Return where an image shows nothing but one grey value."""
+    low, high = _ends(image)
+    kernel = np.ones((FLAT_PX, FLAT_PX), np.uint8)
+    known = np.nan_to_num(image, nan=low)
+    spread = cv2.dilate(known, kernel) - cv2.erode(known, kernel)
+    return np.asarray(spread <= FLAT_CONTRAST * (high - low))
 
 
 def _speckles(disparity: Floats, matched: Mask) -> Mask:
-    """Return matched pixels in patches of less than SPECKLE_PX that stand apart."""
-    low = float(disparity.min())
-    scaled = np.where(matched, np.clip((disparity - low) * 16 + 16, 16, 32000), 0).astype(np.int16)
-    cv2.filterSpeckles(scaled, 0, SPECKLE_PX, 16)
-    return np.asarray(matched & (scaled == 0))
+    """Return matched pixels in patches of less than SPECKLE_PX that stand a pixel apart."""
+    scaled = np.clip((disparity - float(disparity.min())) * 16 + 16, 16, 32000)
+    patches = np.where(matched, scaled, 0).astype(np.int16)
+    cv2.filterSpeckles(patches, 0, SPECKLE_PX, 16)
+    return np.asarray(matched & (patches == 0))
+
+
+def _likelihood(clear: Floats, support: Floats) -> Floats:
+    """Return how likely a disparity is right within a pixel: logistic regression on built scenes.
+
+    *clear* says how far behind the second best is, *support* what share of the surroundings
+    lies on the same plane. Right from 0.6 (said: 0.5) to 0.998 (said: 0.99).
+    """
+    score = 3.3 * clear + 5.6 * support - 1.3
+    return np.asarray(np.clip(1 / (1 + np.exp(-score)), 0.05, 1.0), np.float32)

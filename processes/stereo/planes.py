@@ -1,10 +1,39 @@
-"""Local planes: the disparity of a pixel as the best plane through its own surface around it."""
+"""Refinement: the disparity of a pixel as that of the best plane through its own surface around it.
+
+Neighbours count by distance and by how near they lie to the pixel's plane, so a plane ends where
+its surface ends. Passes grow wider and stricter: the first removes noise and steps of the matching,
+the last one averages over what is flat indeed and leaves the rest alone.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+PASSES = ((3, 1.0), (5, 0.5), (8, 0.3))
+"""Radius (px) and distance from the plane (px) at which a neighbour counts a quarter."""
+
+RIDGE = 0.5
+"""Added to the spread of the support (px²): a plane on few points keeps its slope."""
+
+Floats = NDArray[np.float32]
+
+
+def refine(disparity: Floats, matched: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return refined disparities, and the share of each one's surroundings that lies on its plane.
+
+    Only *matched* pixels have a say.
+    """
+    weight = matched.astype(np.float32)
+    smooth = disparity
+    slope_c = slope_r = np.zeros_like(disparity)
+    for radius, tau in PASSES:
+        offsets, near = disk(radius)
+        smooth, slope_c, slope_r, support = fit_planes(
+            disparity, weight, smooth, slope_c, slope_r, offsets, near, tau, RIDGE
+        )
+    return smooth, support / near.sum()
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

@@ -14,6 +14,7 @@ from numba import njit
 from processes.stereo.census import LANES
 
 FAR = np.uint16(0x3FFF)
+NOTHING = np.uint16(0xFFFF)
 NEVER = np.int32(-(2**30))
 
 
@@ -130,7 +131,7 @@ def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-
     near = np.empty((rows, cols, 3), np.uint16)
     rival = np.empty((rows, cols), np.uint16)
     right = np.full((rows, right_cols), NEVER, np.int32)
-    right_best = np.full((rows, right_cols), FAR * 4, np.uint16)
+    right_best = np.full((rows, right_cols), NOTHING, np.uint16)
     for r in range(rows):
         for c in range(cols):
             n = count[r, c]
@@ -144,10 +145,10 @@ def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-
                 m += 1
             left[r, c] = first[r, c] + m
             near[r, c, 1] = low
-            near[r, c, 0] = t[m - 1] if m > 0 else FAR * 4
-            near[r, c, 2] = t[m + 1] if m + 1 < n else FAR * 4
+            near[r, c, 0] = t[m - 1] if m > 0 else NOTHING
+            near[r, c, 2] = t[m + 1] if m + 1 < n else NOTHING
             gap = 2 * per_px
-            second = np.uint16(0xFFFF)
+            second = NOTHING
             for k in range(m - gap + 1):
                 second = min(second, t[k])
             for k in range(m + gap, n):

@@ -1,0 +1,207 @@
+"""Matching, on pairs rendered from a disparity that is known at every pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy.ndimage import gaussian_filter
+
+from processes.stereo.match import Reason, match
+
+FINE = 4
+SHAPE = (150, 190)
+
+
+def texture(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    noise = gaussian_filter(rng.normal(size=shape), (0.8, 0.8 * FINE))
+    return 300 + 60 * noise / noise.std() + 60 * gaussian_filter(rng.normal(size=shape), 12) * 30
+
+
+def render(disparity, *, seed=0, noise=2.0, paint=None):
+    """Return left and right as seen by two cameras; the larger disparity hides the smaller."""
+    rows, cols = disparity.shape
+    ground = texture((rows, cols * FINE), seed)
+    if paint is not None:
+        ground = ground + np.repeat(paint, FINE, axis=1)
+    d = np.repeat(disparity, FINE, axis=1)
+    right = texture((rows, cols * FINE), seed + 1)
+    there = np.rint(np.arange(cols * FINE) + d * FINE).astype(int)
+    for r in range(rows):
+        order = np.argsort(d[r], kind="stable")
+        order = order[(there[r, order] >= 0) & (there[r, order] < cols * FINE)]
+        right[r, there[r, order]] = ground[r, order]
+    rng = np.random.default_rng(seed + 2)
+    pair = [a.reshape(rows, cols, FINE).mean(axis=2) for a in (ground, right)]
+    return [(a + noise * rng.normal(size=a.shape)).astype(np.float32) for a in pair]
+
+
+def tilted(slope_row=0.01, slope_col=0.03, at=0.0):
+    row, col = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return at + slope_row * row + slope_col * col
+
+
+def house(height_px=8.0):
+    disparity = np.full(SHAPE, 1.0)
+    disparity[50:100, 70:120] += height_px
+    return disparity
+
+
+@pytest.fixture(scope="module")
+def with_house():
+    truth = house()
+    roof = (truth > 2) * 150.0
+    left, right = render(truth, paint=roof)
+    return truth, left, right, match(left, right, -40, 40)
+
+
+def inside(array, by=10):
+    return array[by:-by, by:-by]
+
+
+def test_a_tilted_plane_is_matched_within_a_tenth_of_a_pixel():
+    truth = tilted()
+    found = match(*render(truth), -60, 60)
+    error = inside(found.disparity - truth, 15)
+    assert np.isfinite(error).mean() > 0.97
+    assert np.nanmedian(np.abs(error)) < 0.05
+    assert np.nanquantile(np.abs(error), 0.95) < 0.1
+    assert abs(np.nanmedian(error)) < 0.02
+
+
+def test_the_range_is_found_even_where_it_is_far_from_the_middle_of_the_bounds():
+    truth = tilted(at=55.0)
+    found = match(*render(truth), -100, 100)
+    error = found.disparity[10:-10, 10:110] - truth[10:-10, 10:110]
+    assert np.isfinite(error).mean() > 0.95
+    assert np.nanmedian(np.abs(error)) < 0.1
+
+
+def test_bounds_may_differ_from_pixel_to_pixel():
+    truth = tilted(at=20.0)
+    found = match(*render(truth), truth - 4, truth + 4)
+    error = found.disparity[10:-10, 10:-40] - truth[10:-10, 10:-40]
+    assert np.nanmedian(np.abs(error)) < 0.1
+
+
+def test_walls_of_a_house_stand_where_they_are(with_house):
+    truth, _, _, found = with_house
+    roof = truth > 2
+    error = np.abs(found.disparity - truth)
+    assert np.nanmean(error[54:96, 74:116] < 0.25) > 0.98
+    ground = ~roof
+    ground[:12], ground[-12:], ground[:, :12], ground[:, -12:] = False, False, False, False
+    assert np.mean(found.disparity[ground] > 4) < 0.03
+    # within two pixels of each wall there is both, roof and ground
+    row = found.disparity[75]
+    assert np.nanmin(row[65:69]) < 2 < 7 < np.nanmin(row[72:118])
+
+
+def test_what_the_right_image_cannot_see_is_left_empty(with_house):
+    truth, _, _, found = with_house
+    # the roof moves right by 8 more pixels than the ground: the strip right of it is hidden
+    strip = found.disparity[55:95, 121:127]
+    assert np.mean(np.isfinite(strip) & (np.abs(strip - 1.0) > 1)) < 0.25
+    assert np.mean(found.reason[55:95, 121:127] != Reason.MATCHED) > 0.6
+    hidden = (found.reason == Reason.OCCLUDED) & (truth < 2)
+    assert hidden[55:95, 121:127].sum() > hidden[55:95, 62:68].sum()
+
+
+def test_a_thin_tower_is_not_lost_in_the_pyramid():
+    truth = np.zeros(SHAPE)
+    truth[70:78, 90:98] = 14.0
+    found = match(*render(truth, paint=(truth > 0) * 120.0), -60, 60)
+    tower = found.disparity[71:77, 91:97]
+    assert np.nanmedian(tower) == pytest.approx(14.0, abs=0.3)
+    assert np.isfinite(tower).mean() > 0.7
+
+
+def test_confidence_tells_right_from_wrong(with_house):
+    truth, _, _, found = with_house
+    wrong = np.abs(found.disparity - truth) > 1
+    seen = found.reason == Reason.MATCHED
+    assert np.all(found.confidence[~seen] == 0)
+    assert np.all((found.confidence[seen] >= 0.05) & (found.confidence[seen] <= 1))
+    assert found.confidence[seen & wrong].mean() < found.confidence[seen & ~wrong].mean() - 0.1
+
+
+def test_disparity_and_reason_say_the_same(with_house):
+    found = with_house[3]
+    assert_array_equal(np.isfinite(found.disparity), found.reason == Reason.MATCHED)
+    assert (found.disparity.dtype, found.confidence.dtype) == (np.float32, np.float32)
+    assert found.reason.dtype == np.uint8
+
+
+@settings(max_examples=6, deadline=None)
+@given(gain=st.floats(0.6, 1.6), offset=st.floats(-80, 80))
+def test_a_gain_and_an_offset_between_the_images_change_next_to_nothing(gain, offset):
+    truth = house(5.0)[40:110, 50:140]
+    left, right = render(truth, seed=4, paint=(truth > 2) * 150.0)
+    plain = match(left, right, -12, 12)
+    other = match(left, gain * right + offset, -12, 12)
+    both = np.isfinite(plain.disparity) & np.isfinite(other.disparity)
+    assert both.mean() > 0.9 * np.isfinite(plain.disparity).mean()
+    assert np.mean(np.abs(plain.disparity - other.disparity)[both] < 0.1) > 0.98
+
+
+def test_nodata_stays_empty_and_does_no_harm_beside_it():
+    truth = tilted(0.0, 0.02)
+    left, right = render(truth)
+    left[:20], right[:20] = np.nan, np.nan
+    left[60:90, 100:130] = np.nan
+    right[100:120, 40:80] = np.nan
+    found = match(left, right, -30, 30)
+    assert_array_equal(found.reason[np.isnan(left)], Reason.NO_DATA)
+    gone = found.reason[103:117, 44:76]
+    assert np.mean(np.isin(gone, (Reason.OUTSIDE, Reason.MISMATCH, Reason.OCCLUDED))) > 0.9
+    error = np.abs(found.disparity - truth)[np.isfinite(found.disparity)]
+    assert np.mean(error < 0.25) > 0.98
+
+
+def test_what_lies_outside_the_right_image_is_said_so():
+    truth = np.full(SHAPE, 30.0)
+    found = match(*render(truth), 0, 60)
+    assert np.mean(found.reason[:, -25:] != Reason.MATCHED) > 0.95
+    assert np.mean(found.reason[10:-10, -25:] == Reason.OUTSIDE) > 0.5
+    assert np.mean(np.abs(found.disparity[10:-10, 5:150] - 30.0) < 0.2) > 0.95
+
+
+def test_an_area_of_one_grey_value_is_marked_and_left_empty():
+    left, right = render(np.zeros(SHAPE))
+    left[40:90, 60:120] = 500.0
+    right[40:90, 60:120] = 500.0
+    found = match(left, right, -20, 20)
+    assert np.all(found.reason[44:86, 64:116] == Reason.NO_TEXTURE)
+    assert np.mean(found.reason[10:30, 10:-10] == Reason.MATCHED) > 0.97
+
+
+def test_constant_images_give_nothing_rather_than_something():
+    flat = np.full((80, 80), 7.0, np.float32)
+    found = match(flat, flat, -10, 10)
+    assert not np.isfinite(found.disparity).any()
+    empty = np.full((80, 80), np.nan, np.float32)
+    assert np.all(match(empty, flat, -10, 10).reason == Reason.NO_DATA)
+
+
+def test_noise_that_has_nothing_in_common_is_mostly_refused():
+    rng = np.random.default_rng(0)
+    left, right = (rng.normal(size=SHAPE).astype(np.float32) for _ in range(2))
+    assert np.isfinite(match(left, right, -30, 30).disparity).mean() < 0.35
+
+
+def test_workers_and_bands_change_nothing(with_house):
+    _, left, right, found = with_house
+    other = match(np.stack([left, left]), np.stack([right, right]), -40, 40, workers=1)
+    assert_array_equal(found.disparity, other.disparity)
+    assert_array_equal(found.confidence, other.confidence)
+
+
+def test_bounds_that_make_no_sense_are_refused():
+    image = np.zeros((70, 70), np.float32)
+    with pytest.raises(ValueError, match="lo must not exceed hi"):
+        match(image, image, 5, -5)
+    with pytest.raises(ValueError, match="same rows"):
+        match(image, image[:60], -5, 5)
