@@ -30,6 +30,13 @@ def product_asset(products: Path, key: str, asset: str) -> tuple[Path, str] | No
     return (path, str(value.get("type") or "")) if path else None
 
 
+def asset_names(folder: Path) -> dict[str, str]:
+    """Return the media types of a product's files, by their place in its folder."""
+    values = _results(folder / RESULTS).values()
+    assets = (value for value in values if isinstance(value, dict) and "href" in value)
+    return {str(asset["href"]): str(asset["type"]) for asset in assets if asset.get("type")}
+
+
 def inside(folder: Path, part: str) -> Path | None:
     """Return the file *part* of *folder*, or None where there is none or it lies elsewhere."""
     if "\x00" in part:

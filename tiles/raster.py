@@ -7,7 +7,6 @@ is kept for a while; a product never changes, so neither does its picture.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +31,7 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from tiles.answers import unless_known
+from tiles.kept import Kept
 from tiles.products import product_asset
 from tiles.relief import ALGORITHMS, BUFFER, LOSSLESS
 
@@ -77,7 +77,7 @@ def router(products: Path, *, cache_bytes: int = CACHE_BYTES) -> APIRouter:
         environment_dependency=lambda: GDAL,
         supported_tms=TileMatrixSets({name: tms.get(name) for name in MATRIX_SETS}),
         render_func=render,
-        router=APIRouter(route_class=_kept_in(Cache(cache_bytes)), tags=["Raster tiles"]),
+        router=APIRouter(route_class=_kept_in(Kept(cache_bytes)), tags=["Raster tiles"]),
         router_prefix=PREFIX,
         name="raster",
         add_part=False,
@@ -194,33 +194,10 @@ def _own_range(image: ImageData) -> list[tuple[float, float]]:
     ]  # fmt: skip
 
 
-class Cache:
-    """The answers given last, up to a number of bytes. For one event loop."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._size = most_bytes, 0
-        self._kept: OrderedDict[str, Response] = OrderedDict()
-
-    def get(self, name: str) -> Response | None:
-        if name not in self._kept:
-            return None
-        self._kept.move_to_end(name)
-        return self._kept[name]
-
-    def put(self, name: str, response: Response) -> None:
-        if name in self._kept or len(response.body) > self._most // 8:
-            return
-        self._kept[name] = response
-        self._size += len(response.body)
-        while self._size > self._most:
-            _, oldest = self._kept.popitem(last=False)
-            self._size -= len(oldest.body)
-
-
-def _kept_in(cache: Cache) -> type[APIRoute]:
+def _kept_in(cache: Kept[Response]) -> type[APIRoute]:
     """Return a kind of route whose answers are kept, tagged, and honest about faults."""
 
-    class Kept(APIRoute):
+    class KeptRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handler = super().get_route_handler()
 
@@ -234,12 +211,12 @@ def _kept_in(cache: Cache) -> type[APIRoute]:
                         tag = hashlib.blake2b(response.body, digest_size=12).hexdigest()
                         response.headers["ETag"] = f'"{tag}"'
                         response.headers["Cache-Control"] = f"public, max-age={MAX_AGE_S}"
-                        cache.put(name, response)
+                        cache.put(name, response, len(response.body))
                 return unless_known(request, response)
 
             return answer
 
-    return Kept
+    return KeptRoute
 
 
 def _within_limits(request: Request) -> None:

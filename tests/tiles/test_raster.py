@@ -18,7 +18,7 @@ from pyproj import Transformer
 from starlette.testclient import TestClient
 
 from tiles import raster
-from tiles.raster import Cache
+from tiles.kept import Kept
 
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
 TO_DEGREES = Transformer.from_crs("EPSG:32631", "OGC:CRS84", always_xy=True)
@@ -247,15 +247,13 @@ def test_a_picture_is_kept_and_not_sent_twice(client: TestClient, at: str) -> No
     assert other.headers["etag"] != first.headers["etag"]
 
 
-def test_the_cache_forgets_what_was_not_asked_for_longest() -> None:
-    from starlette.responses import Response
-
-    cache = Cache(800)
+def test_what_was_not_asked_for_longest_is_forgotten() -> None:
+    kept: Kept[str] = Kept(800)
     for name in "abcdefgh":
-        cache.put(name, Response(b"x" * 100))
-    assert cache.get("a")
-    cache.put("i", Response(b"x" * 100))
-    assert cache.get("b") is None
-    assert cache.get("a")
-    cache.put("huge", Response(b"x" * 101))
-    assert cache.get("huge") is None
+        kept.put(name, name, 100)
+    assert kept.get("a") == "a"
+    kept.put("i", "i", 100)
+    assert kept.get("b") is None
+    assert kept.get("a") == "a"
+    kept.put("huge", "x", 201)
+    assert kept.get("huge") is None
