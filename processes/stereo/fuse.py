@@ -140,7 +140,7 @@ def fill(
     that are seen from too few sides, outside *covered* or too wide stay NaN.
     """
     known = np.isfinite(dsm)
-    inside = known if covered is None else covered | known
+    inside = np.ones(dsm.shape, np.bool_) if covered is None else covered | known
     reach = max(1, round(reach_m / cell_m))
     filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m))
     origin = np.where(known, Origin.SEEN, np.where(inside, Origin.EMPTY, Origin.OUTSIDE))
@@ -149,6 +149,18 @@ def fill(
     origin = np.where(new & (gap <= 3), Origin.FILLED_GAP, origin)
     origin = np.where(new & walled, Origin.FILLED_OCCLUSION, origin)
     return filled, origin.astype(np.uint8)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _second_lowest(z, n):  # type: ignore[no-untyped-def]
+    """Return a low height that one stray cell cannot be."""
+    low = second = np.float32(np.inf)
+    for i in range(n):
+        if z[i] < low:
+            low, second = z[i], low
+        elif z[i] < second:
+            second = z[i]
+    return second
 
 
 _WAYS = np.array([(0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, -2)], np.int64)
@@ -193,14 +205,13 @@ def _from_the_ground(dsm, inside, reach, wall_m):  # type: ignore[no-untyped-def
                 narrow = min(narrow, across)
             if sides < 6:
                 continue
-            low = z[0]
+            low = _second_lowest(z, n)
             high = z[0]
             for i in range(n):
-                low = min(low, z[i])
                 high = max(high, z[i])
             s0, s1 = np.float32(0.0), np.float32(0.0)
             for i in range(n):
-                if z[i] - low < wall_m:
+                if abs(z[i] - low) < wall_m:
                     u = np.float32(1.0) / (far[i] * far[i])
                     s0 += u
                     s1 += u * z[i]

@@ -16,8 +16,9 @@ What each part gave, as completeness at 1 m and NMAD of the surface model of two
     their square root: shadows count as much              0.887 0.209 m    0.906 0.216 m
     the right image matched too, agreement 0.6 px         0.892 0.203 m    0.917 0.212 m
 
-No gain: a surface prior that tilts P1 (follows the noise), census 7×7 or 9×7, each band or component by
-itself, quarter pixels (better NMAD, twice the time), points of both directions together, least squares matching on intensities after SGM (diverges where texture is noise).
+No gain: a surface prior that tilts P1 (follows the noise), census 7×7 or 9×7, each band or each
+component by itself, quarter pixels (better NMAD, twice the time), points of both directions
+together, least squares matching on intensities afterwards (diverges where texture is noise).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PATHS = {(0, -1): (-1, 0), (-1, -1): (-1, 1), (-1, 0): (0, -1), (-1, 1): (-1, -1
 
 def plainly(cost, guide, p1, p2, sign):
     """Sum of four path costs over a dense volume (row, col, disparity)."""
-    rows, cols, n = cost.shape
+    rows, cols = cost.shape[:2]
     total = np.zeros(cost.shape, int)
     for along, across in PATHS.items():
         line = np.zeros(cost.shape, int)
