@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     for number, tile in enumerate(tiles):
         work.progress(0.3 + 0.65 * number / len(tiles), f"drawing {len(buildings)} buildings")
         buildings += _drawn(scene, mask, tile, taste, block=len(buildings))
-    frame = table(buildings, scene.grid.crs)
+    frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
     work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
     return FootprintsOutputs(footprints=work.write_vector("footprints", frame))
@@ -252,6 +252,17 @@ def _drawn(
         found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)
         block += 1
     return found
+
+
+def _separated(buildings: Sequence[Building], min_area_m2: float) -> list[Building]:
+    from processes.outlines.regularise import separated
+
+    polygons = separated([building.polygon for building in buildings])
+    return [
+        replace(building, polygon=polygon)
+        for building, polygon in zip(buildings, polygons, strict=True)
+        if polygon.area >= min_area_m2
+    ]
 
 
 def _shadow(scene: Scene, surface: NDArray[Any]) -> NDArray[np.bool_] | None:

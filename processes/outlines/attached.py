@@ -184,11 +184,14 @@ def _scan(mask: Mask, features: Floats, angle: float, cell_m: float, signs: Sign
     if not len(runs):
         return []
     strength = _strength(runs, len(features), signs)
-    good = strength > 1.0
+    runs, strength = runs[strength > 1.0], strength[strength > 1.0]
     back = cv2.invertAffineTransform(turn)
     found = []
-    for run, value in zip(runs[good], strength[good], strict=True):
-        x = run[0] - 0.5
+    for run, value in zip(runs, strength, strict=True):
+        # the gap hides where the wall is: the middle of those that show it as well
+        alike = (np.abs(runs[:, 0] - run[0]) <= 2.0 / cell_m) & (strength > 0.85 * value)
+        alike &= (runs[:, 1] < run[2]) & (runs[:, 2] > run[1])
+        x = float(np.average(runs[alike, 0], weights=strength[alike])) - 0.5
         ends = np.array([[x, run[1] - 2.0, 1.0], [x, run[2] + 1.0, 1.0]])
         found.append(Cut(ends @ back.T, float(value)))
     return found

@@ -93,12 +93,32 @@ def outlined(group: Group, taste: Taste) -> list[Shape]:
     """
     try:
         return regularise(group, taste)
-    except (shapely.errors.ShapelyError, ValueError, np.linalg.LinAlgError, cv2.error):
+    except (shapely.errors.ShapelyError, ValueError, ArithmeticError, cv2.error):
         found = {
             part: _polygons_of(_cell_polygon(group.labels == part))
             for part in range(1, group.parts + 1)
         }
         return list(_finished(Drawing("cells", 0.0, found), taste))
+
+
+def separated(found: Sequence[Any]) -> list[Any]:
+    """Return the polygons without overlaps: the smaller of two gives way, in its largest piece.
+
+    Within a group nothing overlaps; outlines of two groups, drawn one by one, may. What is left
+    of a polygon may be empty.
+    """
+    result = list(found)
+    if len(result) < 2:
+        return result
+    tree = shapely.STRtree(result)
+    pairs = np.sort(tree.query(result, predicate="intersects").T, axis=1)
+    for one, other in np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0).tolist():
+        small, large = sorted((one, other), key=lambda index: result[index].area)
+        if shapely.area(shapely.intersection(result[small], result[large])) < 1e-9:
+            continue
+        rest = _polygons_of(shapely.difference(result[small], result[large]))
+        result[small] = max(rest, key=shapely.area, default=shapely.Polygon())
+    return result
 
 
 def drawn(shapes: Sequence[Shape], size: tuple[int, ...]) -> NDArray[np.int32]:

@@ -134,18 +134,10 @@ def edge_lines(outline: Contour, angle: float, cell_m: float, min_wall_m: float 
     Stretches within 7° of the main axes are left out: `axis_lines` has them.
     """
     found = []
-    for ring in outline.rings:
-        corners = _corners(ring, 0.6 / cell_m)
-        for start, end in zip(corners, np.roll(corners, -1), strict=True):
-            stretch = _between(ring, start, end)
-            if len(stretch) < 3 or np.hypot(*(stretch[-1] - stretch[0])) * cell_m < min_wall_m:
-                continue
-            # the ends are rounded by the blur
-            cut = len(stretch) // 8
-            line = _fitted(stretch[cut : len(stretch) - cut])
-            turn = (np.arctan2(line[1], line[0]) - angle) % (np.pi / 2)
-            if min(turn, np.pi / 2 - turn) > np.radians(7):
-                found.append(line)
+    for line, length in _stretches(outline, 0.6 / cell_m):
+        turn = (np.arctan2(line[1], line[0]) - angle) % (np.pi / 2)
+        if length * cell_m >= min_wall_m and min(turn, np.pi / 2 - turn) > np.radians(7):
+            found.append(line)
     return without_twins(np.array(found).reshape(-1, 3), outline, 0.8 / cell_m)
 
 
@@ -194,13 +186,32 @@ def _sharpness(outline: Contour, angle: float, every: int) -> float:
 
 
 def _mean_direction(outline: Contour, angle: float) -> float:
-    """Return the mean direction, modulo 90°, of the walls within 8° of an angle."""
-    turn = np.arctan2(outline.steps[:, 1], outline.steps[:, 0]) - angle
-    turn = (turn + np.pi / 4) % (np.pi / 2) - np.pi / 4
-    near = np.abs(turn) < np.radians(8)
-    if not near.any():
+    """Return the mean direction, modulo 90°, of the straight stretches within 8° of an angle.
+
+    Fitted stretches, not steps: those of a raster prefer its axes.
+    """
+    turns, weights = [], []
+    for line, length in _stretches(outline, 1.2):
+        turn = (np.arctan2(line[1], line[0]) - angle + np.pi / 4) % (np.pi / 2) - np.pi / 4
+        if abs(turn) < np.radians(8):
+            turns.append(turn)
+            weights.append(length**2)
+    if not turns:
         return angle
-    return angle + float(np.average(turn[near], weights=outline.lengths[near]))
+    return angle + float(np.average(turns, weights=weights))
+
+
+def _stretches(outline: Contour, tolerance_px: float) -> Iterator[tuple[Floats, float]]:
+    """Yield a fitted line and the length, in cells, of each straight stretch of the outline."""
+    for ring in outline.rings:
+        corners = _corners(ring, tolerance_px)
+        for start, end in zip(corners, np.roll(corners, -1), strict=True):
+            stretch = _between(ring, start, end)
+            length = float(np.hypot(*(stretch[-1] - stretch[0])))
+            # the ends are rounded by the blur
+            cut = len(stretch) // 8
+            if len(stretch) - 2 * cut >= 3 and length > 1.0:
+                yield _fitted(stretch[cut : len(stretch) - cut]), length
 
 
 def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -> list[float]:

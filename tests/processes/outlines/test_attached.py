@@ -1,0 +1,72 @@
+"""Party walls in rows and blocks that were built for the test."""
+
+import numpy as np
+import pytest
+
+from processes.outlines.attached import parts
+
+CELL_M = 0.5
+
+
+def row_of_houses(angle_deg=27.0, step_m=1.5, colours=(1, 1, 1, 1), noise_m=0.0, seed=0):
+    """Return mask, surface, one band and true house numbers of four gabled houses in a row."""
+    rng = np.random.default_rng(seed)
+    row, col = np.mgrid[:150, :150]
+    a = np.radians(angle_deg)
+    u = ((col - 75) * np.cos(a) + (row - 75) * np.sin(a)) * CELL_M
+    v = (-(col - 75) * np.sin(a) + (row - 75) * np.cos(a)) * CELL_M
+    mask = (np.abs(u) < 14) & (np.abs(v) < 4.5)
+    house = np.clip(((u + 14) // 7).astype(int), 0, 3)
+    surface = 50 + step_m * house - 0.6 * np.abs(v) + rng.normal(0, noise_m, u.shape)
+    shade = np.where(v < 0, 0.6, 1.0)
+    band = 500 * np.array(colours)[house] * shade * (1 + rng.normal(0, 0.02, u.shape))
+    return mask, surface, {"pan": band}, np.where(mask, house + 1, 0)
+
+
+def found(labels, truth):
+    """Return how many true houses have a part with IoU ≥ 0.8, and the number of parts."""
+    hits = 0
+    for house in np.unique(truth[truth > 0]):
+        own = truth == house
+        label = np.bincount(labels[own]).argmax()
+        mine = labels == label
+        hits += (own & mine).sum() / (own | mine).sum() >= 0.8
+    return hits, len(np.unique(labels[labels > 0]))
+
+
+def test_steps_of_height_divide_a_row():
+    mask, surface, _, truth = row_of_houses()
+    assert found(parts(mask, surface, CELL_M), truth) == (4, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_colour_divides_where_heights_are_equal_and_noisy(seed):
+    mask, surface, bands, truth = row_of_houses(
+        step_m=0.0, colours=(1, 1.4, 0.9, 1.3), noise_m=0.2, seed=seed
+    )
+    assert found(parts(mask, surface, CELL_M, bands), truth) == (4, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gabled_house_is_one_though_its_sides_differ_in_shade(seed):
+    mask, surface, bands, truth = row_of_houses(step_m=0.0, noise_m=0.15, seed=seed)
+    assert found(parts(mask, surface, CELL_M, bands), np.minimum(truth, 1)) == (1, 1)
+
+
+def test_the_edge_of_a_shadow_is_no_wall():
+    mask, surface, bands, truth = row_of_houses(step_m=0.0)
+    shadow = mask & (np.arange(150)[None] > 80)
+    bands["pan"] = np.where(shadow, 0.25 * bands["pan"], bands["pan"])
+    assert found(parts(mask, surface, CELL_M, bands, shadow=shadow), np.minimum(truth, 1)) == (1, 1)
+
+
+def test_wings_of_a_ring_are_told_apart():
+    mask = np.zeros((140, 140), bool)
+    mask[10:130, 10:130] = True
+    mask[40:100, 40:100] = False
+    row, col = np.mgrid[:140, :140]
+    surface = np.where(row < 70, 60.0, 64.0) + 0 * col
+    labels = parts(mask, surface, CELL_M)
+    assert labels.max() == 2
+    assert len(np.unique(labels[mask & (row < 69)])) == 1
+    assert len(np.unique(labels[mask & (row > 71)])) == 1
