@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
 from brotli_asgi import BrotliMiddleware
@@ -15,12 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog.api import stac_app
 from processes import PROCESSES
-from server import errors, features, landing, ogc
+from server import errors, features, landing, ogc, uploads
 from server.auth import KeyGuard
 from server.desk import Desk
 from server.openapi import describe
 from server.proxy import Outside
 from server.settings import Settings
+from tiles.api import router as tiles_router
 from workers.app import celery_app, enqueue
 from workers.jobs import Job
 
@@ -83,12 +85,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.openapi = lambda: describe(app, PROCESSES)  # type: ignore[method-assign]  # FastAPI's way
+    openapi = cache(lambda: describe(app, PROCESSES))  # takes a second
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way
     errors.install(app)
     conformance = [*ogc.CONFORMANCE, *features.CONFORMANCE]
     app.include_router(landing.router(conformance, app.openapi))
     app.include_router(ogc.router(desk))
     app.include_router(features.router(features.Collections(pool, landing.TITLE)))
+    app.include_router(uploads.router(settings.data / "uploads", settings.max_asset_bytes))
+    app.include_router(tiles_router(settings.data / "products", pool))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     _wrap(app, settings)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 VALUES = ("default", "example", "enum")
-DROPPED = ("$schema", "$defs", "patternProperties", "propertyNames", "unevaluatedProperties")
+DROPPED = ("$schema", "$defs", "patternProperties", "propertyNames", "unevaluatedProperties",
+           "exemples")  # fmt: skip  # the last is morecantile's slip
 BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 
 
@@ -28,6 +29,9 @@ def oas30(schema: Any) -> Any:
             own[key] = value
         elif key == "properties":
             own[key] = {name: oas30(entry) for name, entry in value.items()}
+        elif key == "type" and isinstance(value, list):
+            kinds = [kind for kind in value if kind != "null"]
+            own |= {"type": kinds[0]} if len(kinds) == 1 else {}
         elif key == "const":
             own["enum"] = [value]
             own.setdefault("type", _type_name(value))

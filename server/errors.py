@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 import psycopg
@@ -140,8 +141,11 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         status = error.status_code
         kind = HTTP_TYPES.get(status, "about:blank")
-        body = {"type": kind, "title": str(error.detail), "status": status}
-        response = answer(request, body | {"detail": f"{request.method} {request.url.path}"})
+        phrase = HTTPStatus(status).phrase
+        where = f"{request.method} {request.url.path}"
+        detail = where if error.detail == phrase else str(error.detail)
+        body = {"type": kind, "title": phrase, "status": status, "detail": detail}
+        response = answer(request, body)
         response.headers.update(error.headers or {})
         return response
 

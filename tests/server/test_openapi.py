@@ -69,7 +69,7 @@ def test_every_reference_leads_somewhere_and_every_operation_has_a_name() -> Non
         for operation in path.values()
     ]
     assert len(names) == len(set(names))
-    assert '"null"' not in text()
+    assert '"type": "null"' not in text()
 
 
 def test_changes_are_said_to_need_the_key() -> None:

@@ -1,0 +1,69 @@
+"""Uploads: kept under the hash of their content, refused when it is another, never executed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from server.app import create_app
+from server.settings import Settings
+
+CONTENT = b"II*\x00" + bytes(range(256)) * 100
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+PLACE = f"/uploads/{DIGEST}/left image (1).tif"
+
+
+def test_a_file_is_kept_once_and_read_in_parts(client: TestClient, place: Settings) -> None:
+    assert client.head(PLACE).status_code == 404
+    sent = client.put(PLACE, content=CONTENT)
+    assert sent.status_code == 201
+    assert sent.json()["href"] == f"http://maps.example/uploads/{DIGEST}/left%20image%20%281%29.tif"
+    assert client.put(PLACE, content=CONTENT).status_code == 200
+    assert client.head(PLACE).headers["content-length"] == str(len(CONTENT))
+    got = client.get(sent.json()["href"])
+    assert got.content == CONTENT
+    assert got.headers["content-disposition"] == "attachment"
+    assert client.get(PLACE, headers={"Range": "bytes=4-7"}).content == bytes([0, 1, 2, 3])
+    assert [path.name for path in (place.data / "uploads").iterdir()] == [DIGEST]
+
+
+def test_other_content_than_its_name_says_is_refused(client: TestClient, place: Settings) -> None:
+    wrong = f"/uploads/{'0' * 64}/x.tif"
+    answer = client.put(wrong, content=CONTENT)
+    assert answer.status_code == 400
+    assert DIGEST in answer.json()["detail"]
+    assert client.get(wrong).status_code == 404
+    assert not list((place.data / "uploads").glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/uploads/abc/x.tif",
+        f"/uploads/{DIGEST.upper()}/x.tif",
+        f"/uploads/{DIGEST}/.hidden",
+        f"/uploads/{DIGEST}/a%00b",
+        f"/uploads/{DIGEST}/a%0ab",
+        f"/uploads/{DIGEST}/%2e%2e",
+        f"/uploads/{DIGEST}/..%2f..%2fx",
+        f"/uploads/{DIGEST}/{'a' * 201}",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_bad_name_is_refused(client: TestClient, path: str, method: str) -> None:
+    assert client.request(method, path, content=b"x").status_code in (400, 404)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_beyond_the_limit_is_refused(place: Settings, announced: bool) -> None:
+    def chunks() -> Any:
+        yield from [CONTENT] * 2
+
+    settings = place.model_copy(update={"max_asset_bytes": len(CONTENT)})
+    client = TestClient(create_app(settings))
+    body = CONTENT + b"x" if announced else chunks()
+    answer = client.put(f"/uploads/{'1' * 64}/x.tif", content=body)
+    assert answer.status_code == 413
