@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.nearest import nearest_filled
 from processes.terrain.smooth import local_planes
 
 BROAD_M = (8.0, 8.0, 5.0)
 """Reach of the first fits, which only what stands up can fail …"""
-UPRIGHT_M = 0.6
-"""… by this much."""
+UPRIGHT_M, FRINGE_UPRIGHT_M = 0.6, 0.25
+"""… by this much; by less in the fringe …"""
+FRINGE_M = 3.0
+"""… beside what stands up, where blurred walls and crowns lift the surface."""
+STANDS_M = 0.5
 FINE_M = 2.0
 ROUNDS = 4
 INLIER_M, INLIER_NMADS = 0.3, 2.5
@@ -18,22 +23,34 @@ INLIER_M, INLIER_NMADS = 0.3, 2.5
 Heights = NDArray[np.float32]
 
 
-def refitted(heights: Heights, cell_m: float) -> Heights:
+def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
     """Return the cells of *heights* that agree with the ground around, smoothed; NaN elsewhere.
+
+    *heights* is the gap-free *surface* where that was taken for ground, NaN elsewhere.
 
     What stands on the ground by less than a step, or leaked into its region, is higher and never
     lower: so the broad planes drop only what is above them, which a symmetric test between many
     sheds and little garden would not. The fine ones then take back crests and drop the rest.
     """
+    fringe = _fringe(heights, surface, cell_m)
+    upright_m = np.where(fringe, FRINGE_UPRIGHT_M, UPRIGHT_M)
     kept = heights
     for reach_m in BROAD_M:
         above = heights - local_planes(kept, reach_m / cell_m)
-        kept = np.where(above <= UPRIGHT_M, heights, np.nan).astype(np.float32)
+        kept = np.where(above <= upright_m, heights, np.nan).astype(np.float32)
     for _ in range(ROUNDS):
         off = np.abs(heights - local_planes(kept, FINE_M / cell_m))
         inside = off[np.isfinite(kept) & np.isfinite(off)]
         spread = 1.4826 * float(np.median(inside)) if inside.size else 0.0
-        agrees = off <= max(INLIER_M, INLIER_NMADS * spread)
+        lifted = fringe & (heights - local_planes(kept, BROAD_M[-1] / cell_m) > FRINGE_UPRIGHT_M)
+        agrees = (off <= max(INLIER_M, INLIER_NMADS * spread)) & ~lifted
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
     smooth = local_planes(kept, FINE_M / cell_m)
     return np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
+
+
+def _fringe(heights: Heights, surface: Heights, cell_m: float) -> NDArray[np.bool_]:
+    """Return the cells near something higher: beside a wall, but not on the brink of a quarry."""
+    standing = np.isnan(heights) & (surface > nearest_filled(heights) + STANDS_M)
+    away = cv2.distanceTransform((~standing).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(away * cell_m < FRINGE_M)
