@@ -32,7 +32,7 @@ class Rules:
     min_area_m2: float = 15.0
     min_courtyard_m2: float = 10.0
     min_width_m: float = 2.0
-    roughness_m: float = 0.12
+    roughness_m: float = 0.25
     """Deviation from a local plane that a roof may have on a perfect surface."""
 
 
