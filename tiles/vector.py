@@ -26,7 +26,7 @@ MEDIA_TYPE = "application/vnd.mapbox-vector-tile"
 MIN_ZOOM, MAX_ZOOM = 12, 22
 EXTENT, BUFFER = 4096, 64
 """Steps along the side of a tile, and how far shapes go on beyond it."""
-SMALLEST_PX = 1.0
+SMALLEST_PX = 2.0
 """Buildings whose box is less than this along both sides, in a tile of 512 pixels, are left out."""
 WHOLE_ZOOM = 15
 """From here on nothing is left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,14 @@ def test_a_picture_is_kept_and_not_sent_twice(client: TestClient, at: str) -> No
     assert client.get(address).content == first.content
     other = client.get(address + "?rescale=0,200")
     assert other.headers["etag"] != first.headers["etag"]
+
+
+def test_the_first_picture_does_not_read_every_block_again_for_each_row(village: Path) -> None:
+    """GDAL_CACHEMAX=128 was 128 bytes: the first tile of a raster took four seconds."""
+    start = time.process_time()
+    with rasterio.Env(**raster.GDAL):
+        raster.value_ranges(str(village / "truth/dsm.tif"))
+    assert time.process_time() - start < 1
 
 
 def test_what_was_not_asked_for_longest_is_forgotten() -> None:
