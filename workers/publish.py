@@ -78,10 +78,10 @@ def publish(
     with conn.transaction():
         collection = item["collection"] if item else None
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
-        if item:
-            put_item(conn, item)
         if frame is not None:
             put_footprints(conn, product.name, frame)
+        if item:  # last: from here to the commit nobody else can put one
+            put_item(conn, item)
 
 
 def _item(
