@@ -81,6 +81,7 @@ def celery_app(broker_url: str) -> Celery:
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=100,
+        worker_proc_alive_timeout=60,  # imports take long on a busy machine
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
         worker_enable_remote_control=False,
@@ -132,18 +133,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compute(settings: WorkerSettings, name: str) -> int:
-    from workers.tasks import run_job
-
     die_with_parent(signal.SIGKILL)
     app = celery_app(settings.broker_url)
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
     def orograph_run_job(job_id: str) -> None:
+        from workers.tasks import run_job
+
         run_job(job_id, settings, name)
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def a_child_starts(**_: object) -> None:
         die_with_parent(signal.SIGKILL)
+        # Here and not in the parent: these libraries have threads, and who forks has none.
+        import workers.tasks  # noqa: F401 – so that the first job does not wait for it
 
     app.worker_main(
         [
@@ -184,8 +187,7 @@ def _guard(settings: WorkerSettings) -> int:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
                     stopped.wait(CELERY_RESTART_S)
                 celery = subprocess.Popen([sys.executable, "-m", "workers.app", "--pool", name])
-            pids = _living(celery.pid)
-            turns.take(partial(watch, worker=name, pids=pids))
+            turns.take(partial(watch, worker=name, celery_pid=celery.pid))
             stopped.wait(TURN_S)
     finally:
         if celery is not None:
@@ -248,12 +250,14 @@ class Stopped:
             time.sleep(0.05)
 
 
-def watch(connection: psycopg.Connection[Any], worker: str, pids: Sequence[int]) -> None:
+def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> None:
     """Renew the leases of jobs whose process lives, end the others, end what nobody wants."""
-    jobs.renew(connection, worker, pids)
-    jobs.expire(connection, worker, pids)
+    held = jobs.held(connection, worker)
+    living = held & set(_living(celery_pid))
+    jobs.renew(connection, worker, sorted(living))
+    jobs.expire(connection, worker, sorted(held - living))
     for pid in jobs.unwanted(connection, worker, DISMISSED_GRACE_S):
-        if pid in pids:
+        if pid in living:
             log.info("process %s still computes a dismissed job: ending it", pid)
             os.kill(pid, signal.SIGKILL)
 

@@ -24,7 +24,7 @@ from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import dict_row, tuple_row
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 LEASE_S = 10
 MAX_ATTEMPTS = 3
@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS orograph.job (
     worker      text,
     pid         integer,
     key         text,
-    results     jsonb,
+    results     json,  -- not jsonb: outputs keep their order
     fault       jsonb,
     collection  text,
     subscriber  jsonb
@@ -227,7 +227,7 @@ def finish(
         """status = 'successful', progress = 100, message = 'done', key = %s, results = %s,
            collection = %s, lease = NULL, worker = NULL, pid = NULL, updated = now(),
            finished = now()""",
-        [key, Jsonb(results), collection],
+        [key, Json(results), collection],
         job_id,
         fence,
     )
@@ -257,6 +257,14 @@ def let_go(conn: Connection[Any], job_id: str, fence: int) -> None:
 # -- what the guardian of a worker does
 
 
+def held(conn: Connection[Any], worker: str) -> set[int]:
+    """Return the processes of this worker that its rows name."""
+    rows = _tuples(
+        conn, "SELECT pid FROM orograph.job WHERE worker = %s AND pid IS NOT NULL", [worker]
+    )
+    return {pid for (pid,) in rows}
+
+
 def renew(conn: Connection[Any], worker: str, pids: Sequence[int]) -> int:
     """Prolong the leases of this worker's jobs whose process lives; returns how many."""
     return conn.execute(
@@ -267,15 +275,19 @@ def renew(conn: Connection[Any], worker: str, pids: Sequence[int]) -> int:
 
 
 def expire(conn: Connection[Any], worker: str, pids: Sequence[int]) -> None:
-    """End the leases of this worker's jobs whose process is gone, so that nobody waits for them."""
+    """End the leases of this worker's jobs whose process is gone, so that nobody waits for them.
+
+    *pids* were `held` before they were found gone: the other way round a process born in between
+    would lose its job.
+    """
     conn.execute(
         "UPDATE orograph.job SET lease = now() - interval '1 second'"
-        " WHERE worker = %s AND NOT pid = ANY(%s) AND status = 'running'",
+        " WHERE worker = %s AND pid = ANY(%s) AND status = 'running'",
         [worker, list(pids)],
     )
     conn.execute(
         "UPDATE orograph.job SET worker = NULL, pid = NULL"
-        " WHERE worker = %s AND NOT pid = ANY(%s) AND status <> 'running'",
+        " WHERE worker = %s AND pid = ANY(%s) AND status <> 'running'",
         [worker, list(pids)],
     )
 

@@ -31,10 +31,11 @@ def test_a_job_goes_from_accepted_to_successful(conn: Conn) -> None:
     assert running.started is not None
     jobs.report(conn, job.id, running.fence, 40, "half way")
     assert jobs.get(conn, job.id).progress == 40  # type: ignore[union-attr]
-    jobs.finish(conn, job.id, running.fence, "key", {"text": "ü"})
+    jobs.finish(conn, job.id, running.fence, "key", {"text": "ü", "a": 1})
     done = jobs.get(conn, job.id)
     assert done is not None
     assert (done.status, done.progress, done.key) == ("successful", 100, "key")
+    assert list(done.results or {}) == ["text", "a"]
     assert done.finished is not None
 
 
@@ -92,8 +93,9 @@ def test_a_lease_is_renewed_only_for_processes_that_live(conn: Conn) -> None:
     jobs.claim(conn, living.id, "worker", 1)
     jobs.claim(conn, dead.id, "worker", 2)
     run_out(conn)
+    assert jobs.held(conn, "worker") == {1, 2}
     assert jobs.renew(conn, "worker", [1]) == 1
-    jobs.expire(conn, "worker", [1])
+    jobs.expire(conn, "worker", [2])
     assert jobs.reap(conn) == [(dead.id, "cpu")]
 
 
