@@ -105,7 +105,8 @@ class Desk:
             raise ResultNotReady(f"job {job.id} is {job.status}: ask again when it is successful")
         if job.status == "dismissed":
             raise Dismissed(f"job {job.id} was dismissed")
-        return Results(job, url, self.products)
+        known = self.processes.get(job.process_id)
+        return Results(job, url, self.products, list(known.outputs.model_fields) if known else [])
 
     async def finished(self, job: Job, wait_s: float) -> Job:
         """Return the job as it is when it ends, or when the wait is over."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -20,16 +20,21 @@ from server.errors import NoSuchOutput
 from workers.jobs import Job
 
 MAX_INLINE_BYTES = 16 * 2**20
+TILESET = "tileset"
 TEXT = "text/plain; charset=utf-8"
 
 
 class Results:
     """The chosen outputs of a successful job, as seen from *url*, with files in *products*."""
 
-    def __init__(self, job: Job, url: str, products: Path) -> None:
+    def __init__(self, job: Job, url: str, products: Path, order: Sequence[str]) -> None:
         self._job, self._url, self._products = job, url, products
         self._modes: dict[str, str | None] = job.request.get("outputs") or {}
-        self._values = {k: v for k, v in (job.results or {}).items() if v is not None}
+        known = {name: value for name, value in (job.results or {}).items() if value is not None}
+        # PostgreSQL sorts the members of an object by their length
+        self._values = {
+            name: known[name] for name in dict.fromkeys([*order, *known]) if name in known
+        }
 
     def document(self) -> dict[str, Any]:
         """Return every chosen output, by value or by reference."""
@@ -81,7 +86,9 @@ class Results:
             href = f"{self._url}/jobs/{self._job.id}/results/{quote(name)}"
             return {"href": href, "type": _encoded(value)[1]}
         href = value["href"]
-        if "://" not in href:
+        if name == TILESET and PurePosixPath(href).name == f"{TILESET}.json":
+            href = f"{self._url}/3dtiles/{self._job.key}/{TILESET}.json"
+        elif "://" not in href:
             href = f"{self._url}/products/{self._job.key}/{quote(href)}"
         return {"href": href} | ({"type": value["type"]} if value.get("type") else {})
 

@@ -52,8 +52,15 @@ def test_files_are_named_by_absolute_references(client: TestClient, finished: An
     results = client.get(f"{finished()}/results").json()
     product = "http://maps.example/products/0123456789abcdef"
     assert results["dsm"] == {"href": f"{product}/dsm.tif", "type": "image/tiff"}
-    assert results["tileset"]["href"] == f"{product}/tiles/tileset.json"
+    assert results["tileset"]["href"] == (
+        "http://maps.example/3dtiles/0123456789abcdef/tileset.json"
+    )
     assert results["count"] == 3
+
+
+def test_outputs_come_in_the_order_of_the_description(client: TestClient, worker: Any) -> None:
+    inputs = {"box": {"bbox": [1, 2, 3, 4]}, "numbers": [1], "choice": "a", "message": "b"}
+    assert list(run(client, {"inputs": inputs}).json()) == ["message", "numbers", "choice", "box"]
 
 
 def test_small_files_are_given_by_value_where_asked(client: TestClient, finished: Any) -> None:
