@@ -81,6 +81,8 @@ STATUS: dict[type[OrographError], tuple[int, str]] = {
     core.OutsideArea: (422, "OutsideArea"),
     core.UnknownCrs: (422, "UnknownCrs"),
     core.GridMismatch: (422, "GridMismatch"),
+    core.NoGround: (422, "NoGround"),
+    core.NothingToCompare: (422, "NothingToCompare"),
     core.Cancelled: (410, "Cancelled"),
     NoSuchProcess: (404, OGC + "no-such-process"),
     NoSuchJob: (404, OGC + "no-such-job"),
