@@ -89,6 +89,7 @@ def serve(settings: Settings) -> int:
 @contextmanager
 def stack(settings: Settings) -> Iterator[Stack]:
     """Run everything until the block is left. Raises CannotStart, naming the remedy."""
+    settings = settings.model_copy(update={"data": settings.data.resolve()})
     with ExitStack() as parts:
         parts.enter_context(_alone_in(settings.data))
         listener = parts.enter_context(_listener(settings.host, settings.port))

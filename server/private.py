@@ -185,6 +185,7 @@ def _home(folder: Path, account: str | None) -> Path:
     A data folder below a private one (a home of mode 0700) cannot be entered by the account that
     PostgreSQL runs as. Then the cluster lives in /var/lib/orograph and *folder* points to it.
     """
+    folder = folder.absolute()  # another account may not walk to our working directory
     if folder.is_symlink() and not folder.exists():
         raise CannotStart(f"{folder} points to {os.readlink(folder)}, which is gone: remove it to "
                           "start with an empty database")  # fmt: skip

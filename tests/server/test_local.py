@@ -142,10 +142,14 @@ def test_migrating_again_changes_nothing(database: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's folders are closed to PostgreSQL")
-def test_a_data_folder_in_a_private_home_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_data_folder_in_a_private_home_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    folder = home / "postgres"
+    monkeypatch.chdir(home)
+    folder = Path("postgres") if relative else home / "postgres"
     try:
         with (
             postgis(folder, tmp_path / "log", durable=False) as url,
