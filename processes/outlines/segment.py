@@ -93,6 +93,33 @@ def building_mask(
     return without_small_parts(mask, cell_m, rules.min_area_m2)
 
 
+def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.5) -> Mask:
+    """Return the parts of a mask that stand above what is around them.
+
+    Terraces and embankments that a terrain model took for objects step down on one side only.
+    Compared are cells 2.5 to 3.5 m outside, beyond the blur of walls, with the nearest cells
+    inside; a part goes unless more than *least_share* of them lie 1.5 m lower.
+    """
+    names, count = ndimage.label(mask, np.ones((3, 3)))
+    if not count:
+        return mask
+    core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    core &= np.isfinite(surface)
+    if not core.any():
+        return mask
+    nearest = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
+    away_m = ndimage.distance_transform_edt(~mask) * cell_m
+    band = (away_m >= 2.5) & (away_m <= 3.5) & np.isfinite(surface)
+    inside = tuple(index[band] for index in nearest)
+    owner = names[inside]
+    lower = surface[inside] - surface[band] > 1.5
+    asked = np.bincount(owner, minlength=count + 1)
+    down = np.bincount(owner, lower, minlength=count + 1)
+    keep = (down > least_share * asked) | (asked == 0)
+    keep[0] = False
+    return np.asarray(keep[names])
+
+
 def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     """Return the standard deviation from the best plane in a square window, in metres.
 

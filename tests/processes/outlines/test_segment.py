@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from processes.outlines.segment import Sample, building_mask, limits, roughness
+from processes.outlines.segment import Sample, building_mask, limits, roughness, standing
 from processes.outlines.sharpen import sharpened
 
 CELL_M = 0.5
@@ -84,6 +84,17 @@ def test_edges_blurred_in_the_surface_are_found_in_the_image():
     mask = sharpened(blown, bands, CELL_M)
     assert iou(blown, truth) < 0.8
     assert iou(mask, truth) > 0.98
+
+
+def test_a_terrace_is_no_building_and_a_house_on_a_slope_is():
+    row, col = np.mgrid[:120, :120]
+    surface = 100.0 - 4.0 * (row // 40) + 0.0 * col
+    terrace = (row >= 40) & (row < 80)
+    assert not standing(terrace, surface, CELL_M).any()
+    slope = 100 + 0.3 * row * CELL_M
+    house = (row > 30) & (row < 60) & (col > 40) & (col < 80)
+    surface = np.where(house, slope[45, 60] + 6, slope)
+    np.testing.assert_array_equal(standing(house, surface, CELL_M), house)
 
 
 def test_nothing_raised_or_nothing_known_gives_an_empty_mask():
