@@ -55,11 +55,14 @@ Geometry = Annotated[
     ),
 ]
 
+WORKERS = 2
 BLOCK_PX = 1400
-"""Largest side of a block of the map: about 400 MB each while it is matched."""
+"""Largest side of a map that is computed whole; its matching takes about 1 GB."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
 LOWEST_M, HIGHEST_M = -450.0, 9000.0
+BELOW_M, ABOVE_M = 40.0, 200.0
+"""How far pits and towers may lie beyond the tie points; the matcher finds its own way there."""
 
 
 class DsmInputs(Inputs):
@@ -269,7 +272,7 @@ def _bounds(tied: Pointing) -> tuple[float, float]:
     import numpy as np
 
     bottom, top = np.quantile(tied.height_m, (0.005, 0.995))
-    return float(bottom) - 20.0, float(top) + 80.0
+    return float(bottom) - BELOW_M, float(top) + ABOVE_M
 
 
 def _lifted(
@@ -384,7 +387,8 @@ def _kernel(
     def kernel(grid: Grid) -> Sequence[Raster]:
         import numpy as np
 
-        made = surface(scene, grid)
+        # one block: its matching takes all cores; several: each block takes one
+        made = surface(scene, grid, workers=WORKERS if blocks == 1 else 1)
         dsm, confidence, origin = made.dsm, made.confidence, made.origin
         if shape is not None:
             out = ~cells_inside(shape, grid)
@@ -401,9 +405,11 @@ def _kernel(
 
 
 def _block_px(grid: Grid) -> int:
-    """Return the side of blocks that share the grid evenly, at most BLOCK_PX."""
+    """Return the side of blocks that share the grid evenly: one, or several computed at once."""
     side = max(grid.height, grid.width)
-    return ceil(side / ceil(side / BLOCK_PX))
+    if side <= BLOCK_PX:
+        return side
+    return ceil(side / ceil(side / (0.75 * BLOCK_PX)))
 
 
 def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
