@@ -20,6 +20,10 @@ AGREE_M = 1.0
 """Heights this near are of one surface, whatever their noise."""
 
 
+FEW = 0.15
+"""A lower surface met by a smaller share of directions is a chink: the void is in the upper one."""
+
+
 class Origin(IntEnum):
     """Where the height of a cell comes from, or why it has none."""
 
@@ -136,8 +140,9 @@ def fill(
     """Return the model with voids filled from the ground side, and the ``Origin`` of each cell.
 
     A void cell looks along 16 directions for the nearest known heights within *reach_m*. The lower
-    surface among them counts, the rest stands behind a wall (higher by *wall_m* or more). Voids
-    that are seen from too few sides, outside *covered* or too wide stay NaN.
+    surface among them counts, the rest stands behind a wall (higher by *wall_m* or more), unless
+    nearly all around is the upper one: a gap in a roof or a crown. Voids that are seen from too
+    few sides, outside *covered* or too wide stay NaN.
     """
     known = np.isfinite(dsm)
     inside = np.ones(dsm.shape, np.bool_) if covered is None else covered | known
@@ -209,9 +214,14 @@ def _from_the_ground(dsm, inside, reach, wall_m):  # type: ignore[no-untyped-def
             high = z[0]
             for i in range(n):
                 high = max(high, z[i])
-            s0, s1 = np.float32(0.0), np.float32(0.0)
+            lows = 0
             for i in range(n):
                 if abs(z[i] - low) < wall_m:
+                    lows += 1
+            from_above = lows < FEW * n
+            s0, s1 = np.float32(0.0), np.float32(0.0)
+            for i in range(n):
+                if (abs(z[i] - low) < wall_m) != from_above:
                     u = np.float32(1.0) / (far[i] * far[i])
                     s0 += u
                     s1 += u * z[i]

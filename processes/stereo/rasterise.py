@@ -3,7 +3,8 @@
 A cell looks at the points near its centre, sorts them by height and cuts them into surfaces where
 the heights leave a gap. It takes the highest surface that holds a fair share of the weight, since
 that is what is seen from above, and the robust mean of that surface alone; so no cell lies
-half-way up a wall. Points are put in order cell by cell first, which makes the result independent
+half-way up a wall. A cell whose points all lie on one side is beyond the rim of their surface and
+stays empty. Points are put in order cell by cell first, which makes the result independent
 of the order in which they come.
 """
 
@@ -30,6 +31,9 @@ FAIR_SHARE = 0.35
 
 CLEAR_GAP_M = 0.8
 """Heights further apart than this, and than 1.2 cells, with none between are two surfaces."""
+
+LEAN_CELLS = 0.6
+"""If the points' centre of weight lies further off, the cell is beyond the rim of their surface."""
 
 MOST_POINTS = 96
 
@@ -79,18 +83,21 @@ def rasterise(
         grid.height,
         grid.width,
         gap_m,
+        LEAN_CELLS,
     )
     return Cells((dsm + base).astype(np.float32), spread, count)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cells(row, col, z, weight, ends, height, width, gap_m):  # type: ignore[no-untyped-def]
+def _cells(row, col, z, weight, ends, height, width, gap_m, lean):  # type: ignore[no-untyped-def]
     """Choose each cell's surface. Points lie cell by cell; *ends* has a border of one cell."""
     dsm = np.full((height, width), np.nan, np.float32)
     spread = np.full((height, width), np.nan, np.float32)
     count = np.zeros((height, width), np.int32)
     heights = np.empty(MOST_POINTS, np.float32)
     weights = np.empty(MOST_POINTS, np.float32)
+    south = np.empty(MOST_POINTS, np.float32)
+    east = np.empty(MOST_POINTS, np.float32)
     for r in range(height):
         for c in range(width):
             for wide in (False, True):
@@ -107,13 +114,19 @@ def _cells(row, col, z, weight, ends, height, width, gap_m):  # type: ignore[no-
                         while k > 0 and heights[k - 1] > z[p]:
                             heights[k] = heights[k - 1]
                             weights[k] = weights[k - 1]
+                            south[k] = south[k - 1]
+                            east[k] = east[k - 1]
                             k -= 1
                         heights[k] = z[p]
                         weights[k] = weight[p] * np.exp(-2.0 * d2)
+                        south[k] = row[p] - r
+                        east[k] = col[p] - c
                         n += 1
                 if n == 0:
                     continue
                 lo, hi = _surface(heights, weights, n, gap_m, wide)
+                if _aside(south, east, weights, lo, hi) > lean * lean:
+                    continue
                 mean, deviation = _robust_mean(heights, weights, lo, hi)
                 dsm[r, c] = mean
                 spread[r, c] = deviation
@@ -142,6 +155,17 @@ def _surface(heights, weights, n, gap_m, heaviest):  # type: ignore[no-untyped-d
             hi = k
             share = np.float32(0.0)
     return best_lo, best_hi
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _aside(south, east, weights, lo, hi):  # type: ignore[no-untyped-def]
+    """Return the squared distance of the points' centre of weight from the cell's."""
+    s0, s1, s2 = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    for k in range(lo, hi):
+        s0 += weights[k]
+        s1 += weights[k] * south[k]
+        s2 += weights[k] * east[k]
+    return (s1 * s1 + s2 * s2) / (s0 * s0)
 
 
 @njit(cache=True, nogil=True, inline="always")

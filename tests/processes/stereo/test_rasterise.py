@@ -89,7 +89,7 @@ def test_the_order_of_points_does_not_matter():
 def test_a_hole_of_one_cell_is_closed_and_a_wide_one_stays_open():
     x, y = lattice()
     z = np.full(x.shape, 100.0)
-    small = np.hypot(x - EAST - 5.25, y - NORTH - 5.25) < 0.6
+    small = np.hypot(x - EAST - 5.25, y - NORTH - 5.25) < 0.5
     wide = np.hypot(x - EAST - 14, y - NORTH - 9) < 3.0
     z[small | wide] = np.nan
     cells = rasterise(x, y, z, ones(z), GRID)
@@ -132,3 +132,13 @@ def test_heights_keep_their_millimetres_far_from_zero():
     x, y = lattice()
     z = np.full(x.shape, 4807.123)
     assert_allclose(rasterise(x, y, z, ones(z), GRID).dsm, 4807.123, atol=1e-3)
+
+
+def test_a_roof_does_not_grow_into_the_void_beside_it():
+    x, y = lattice()
+    rim = EAST + 10.0
+    z = np.where(x < rim, 108.0, np.nan)
+    dsm = rasterise(x, y, z, ones(z), GRID).dsm
+    cx, _ = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
+    assert np.isnan(dsm[cx > rim + 0.3]).all()
+    assert np.isfinite(dsm[cx < rim - 0.3]).all()
