@@ -7,12 +7,13 @@
 #   make test    what CI runs: linters and all tests, on a PostGIS and a Redis of their own
 #   make check   the linters alone
 #   make bench   accuracy and speed, as the README shows them
+#   make bench-peers   the surface model beside CARS's, which it installs in .peers; half an hour or more
 #   make clean   removes what make made; your data folder stays
 #
 # A machine without a GPU that would rather not fetch the CUDA build of torch:
 #   make env TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-.PHONY: help env test-env test check demo up bench clean system system-test
+.PHONY: help env test-env test check demo up bench bench-peers clean system system-test
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -45,6 +46,9 @@ up: env
 bench: test-env
 	$(BIN)/python tests/benchmarks/accuracy.py
 	$(BIN)/python tests/benchmarks/speed.py
+
+bench-peers: system .venv/.made
+	$(BIN)/python tests/benchmarks/peers.py $(PEERS)
 
 clean:
 	rm -rf .venv build *.egg-info tiles/viewer/node_modules tests/node/node_modules
