@@ -103,7 +103,8 @@ def scout(
         if not all(np.isfinite(image).any() for image in images):
             continue
         low, high = (0.5 * d for d in rays.disparities)
-        half = match(images[0], images[1], low, high).disparity[: frame.shape[0] // 2, : frame.shape[1] // 2]
+        half = match(images[0], images[1], low, high).disparity
+        half = half[: frame.shape[0] // 2, : frame.shape[1] // 2]
         whole = np.full(frame.shape, np.nan, np.float32)
         whole[: 2 * half.shape[0] : 2, : 2 * half.shape[1] : 2] = 2.0 * half
         known = np.isfinite(whole)
