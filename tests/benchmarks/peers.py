@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from processes.accuracy.shift import best_shift
 
 CELL_M = 0.5
 GROUPS = {"buildings": (2,), "ground": (1, 5), "vegetation": (3,)}
-OURS, THEIRS = "Orograph, pair", "CARS, sequential"
+OURS, TRI, THEIRS = "Orograph, pair", "Orograph, 3 images", "CARS, sequential"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,6 @@ def contenders(case: Case, cores: int) -> dict[str, Callable[[Path], tuple[list[
         elevation["geoid"] = None
 
     def ours(count: int, folder: Path) -> tuple[list[str], Path]:
-        folder.mkdir(parents=True, exist_ok=True)
         images = [{"href": str(case.folder / image)} for image in case.images[:count]]
         request = folder / "request.json"
         request.write_text(json.dumps({"inputs": {"images": images, "resolution_m": CELL_M}}))
@@ -91,7 +91,7 @@ def contenders(case: Case, cores: int) -> dict[str, Callable[[Path], tuple[list[
 
     turns = {OURS: lambda folder: ours(2, folder), THEIRS: lambda folder: theirs(0, folder)}
     if len(case.images) > 2:
-        turns["Orograph, 3 images"] = lambda folder: ours(3, folder)
+        turns[TRI] = lambda folder: ours(3, folder)
     return turns | {f"CARS, {cores} workers": lambda folder: theirs(cores, folder)}
 
 
@@ -103,12 +103,14 @@ def benchmark(case: Case, folder: Path, rounds: int, cores: list[int]) -> dict[s
     for number in range(rounds):
         for who, prepare in turns.items():
             place = folder / who.replace(", ", "-").replace(" ", "-")
+            shutil.rmtree(place, ignore_errors=True)  # else a product is found, not made
+            place.mkdir(parents=True)
             command, models[who] = prepare(place)
             costs[who].append(measured(command, place.with_suffix(".log"), cores))
             print(f"  round {number + 1}, {who}: {costs[who][-1]}", file=sys.stderr)
     models = {who: path for who, path in models.items() if path.exists()}
     if OURS not in models:
-        sys.exit(f"Orograph made no surface model: see {folder} (--products keeps it)")
+        sys.exit(f"Orograph made no surface model: {(folder / 'Orograph-pair.log').read_text()}")
     with rasterio.open(models[OURS].with_name("ortho_mask.tif")) as file:
         seen = file.read(1) > 0  # by both images
     km2 = float(np.count_nonzero(seen)) * CELL_M**2 / 1e6
@@ -145,7 +147,7 @@ def against_truth(model: Path, truth: Truth, pointing_off: bool) -> dict[str, fl
     dz = moved if pointing_off else dsm - truth.dsm
     whole = height_figures(dz, truth.counted)
     parts = {f"– {group}": np.isin(truth.classes, codes) for group, codes in GROUPS.items()}
-    parts["– ≤ 1.5 m from building edges"] = near_edges(truth.building, truth.cell_m)
+    parts["– ≤ 1.5 m from edges"] = near_edges(truth.building, truth.cell_m)
     return {
         "completeness@1m": whole.completeness_1m,
         **{k: height_figures(dz, truth.counted & v).completeness_1m for k, v in parts.items()},

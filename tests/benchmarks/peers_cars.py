@@ -8,7 +8,6 @@ matches one only. `geoid: false` puts its heights on the ellipsoid.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,16 +35,14 @@ def install() -> None:
     if not (HOME / "bin" / "cars").exists():
         print(f"installing CARS {VERSION} in {HOME}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", HOME], check=True)
-        pip = [HOME / "bin" / "python", "-m", "pip", "install", "-q", f"cars=={VERSION}"]
-        subprocess.run(pip, check=True)
+        pip = str(HOME / "bin" / "pip")
+        subprocess.run([pip, "install", "-q", f"cars=={VERSION}"], check=True)
 
 
 def command(
     pair: tuple[Path, Path], elevation: dict[str, Any], folder: Path, cell_m: float, workers: int
 ) -> tuple[list[str], Path]:
     """Return what to run and where its surface model will lie; 0 workers: its sequential mode."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     parallel = {"mode": "multiprocessing", "nb_workers": workers}
     settings = {
         "input": {

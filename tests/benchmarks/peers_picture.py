@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 SIDE_PX, LABEL_PX = 420, 16
-VOID = (200, 40, 40)
+GREYS, VOID = 64, (200, 40, 40)
 
 
 def on_grid_of(grid: Path, model: Path) -> NDArray[np.float32]:
@@ -24,25 +25,35 @@ def on_grid_of(grid: Path, model: Path) -> NDArray[np.float32]:
 
 
 def picture(models: dict[str, Path], to: Path) -> None:
-    """Write the middle of each model, on the lattice of the first; voids are red."""
-    grid, side = next(iter(models.values())), SIDE_PX
-    sheet = Image.new("RGB", (side * len(models), side + LABEL_PX), "white")
+    """Write the busiest square of each model, on the lattice of the first; voids are red."""
+    grid = next(iter(models.values()))
+    heights = [on_grid_of(grid, model) for model in models.values()]
+    high, wide = (min(SIDE_PX, size) for size in heights[0].shape)
+    row, col = busiest(heights[-1], np.isfinite(heights[0]))
+    sheet = Image.new("P", (wide * len(models), high + LABEL_PX), GREYS - 1)
+    levels = np.linspace(0, 255, GREYS).astype(int)
+    sheet.putpalette([int(level) for level in np.repeat(levels, 3)] + list(VOID))
     write = ImageDraw.Draw(sheet)
-    for i, (name, model) in enumerate(models.items()):
-        heights = on_grid_of(grid, model)
-        row, col = ((size - side) // 2 for size in heights.shape)
-        relief = shaded(heights[max(row, 0) :, max(col, 0) :][:side, :side])
-        sheet.paste(Image.fromarray(relief), (i * side, LABEL_PX))
-        write.text((i * side + 4, 2), name, fill="black")
+    for i, name in enumerate(models):
+        relief = shaded(heights[i][row : row + high, col : col + wide])
+        sheet.paste(Image.fromarray(relief), (i * wide, LABEL_PX))
+        write.text((i * wide + 4, 2), name, fill=0)
     to.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(64, dither=Image.Dither.NONE).save(to, optimize=True)
+    sheet.save(to, optimize=True)
+
+
+def busiest(heights: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return the corner of the square with the most steps and the least that is not known."""
+    down, right = np.gradient(heights)
+    steps = np.where(known, np.nan_to_num(np.minimum(np.hypot(down, right), 1.0)), -1.0)
+    corners = product(*(range(0, max(size - SIDE_PX, 1), 20) for size in heights.shape))
+    return max(corners, key=lambda at: steps[at[0] :, at[1] :][:SIDE_PX, :SIDE_PX].sum())
 
 
 def shaded(heights: NDArray[np.float32], cell_m: float = 0.5) -> NDArray[np.uint8]:
-    """Return the relief lit from the north-west, 45° high."""
+    """Return grey levels lit from the north-west, 45° high, brighter above; voids are beyond."""
     down, right = np.gradient(heights.astype(np.float64), cell_m)
     light = ((right + down) / 2 + np.sqrt(0.5)) / np.sqrt(1 + right**2 + down**2)
-    grey = np.nan_to_num(np.clip(light, 0, 1) * 255).astype(np.uint8)
-    colour = np.repeat(grey[..., None], 3, axis=2)
-    colour[~np.isfinite(heights)] = VOID
-    return colour
+    low, high = np.nanquantile(heights, (0.02, 0.98))
+    light = np.clip(light, 0, 1) * (0.6 + 0.4 * np.clip((heights - low) / (high - low), 0, 1))
+    return np.where(np.isfinite(light), light * (GREYS - 1), GREYS).astype(np.uint8)
