@@ -110,7 +110,9 @@ def services(settings: Settings) -> Iterator[Settings]:
             private = postgis(settings.data / "postgres", logs / "postgres.log")
             database_url = parts.enter_context(private)
         if broker_url is None:
-            broker_url = parts.enter_context(redis(logs / "redis.log"))
+            broker_url = parts.enter_context(
+                redis(logs / "redis.log", at=settings.data / "redis.sock")
+            )
         yield settings.model_copy(update={"database_url": database_url, "broker_url": broker_url})
 
 

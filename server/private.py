@@ -27,6 +27,8 @@ from processes.core.errors import OrographError
 
 USER = "orograph"
 START_S = 60.0
+SOCKET_PATH_BYTES = 107
+"""The most that Linux takes."""
 # Debian keeps server programs out of PATH, one folder a version.
 POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin")
 
@@ -82,17 +84,24 @@ def redis(log: Path, *, at: Path | None = None) -> Iterator[str]:
     if program is None:
         raise CannotStart("redis-server is missing: apt install redis-server, or set "
                           "OROGRAPH_BROKER_URL to a Redis or RabbitMQ of your own")  # fmt: skip
-    # A socket's path holds 107 bytes at most, and data folders lie deep.
-    folder = Path(tempfile.mkdtemp(prefix="orograph-redis-"))
-    path = at or folder / "redis.sock"
-    command = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
-    command += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--daemonize", "no"]
-    try:
-        with log.open("ab") as output, child(command, output, stop=signal.SIGTERM) as server:
+    with _socket(at) as path, log.open("ab") as output:
+        command = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
+        command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+        command += ["--dir", str(path.parent)]
+        with child(command, output, stop=signal.SIGTERM) as server:
             _wait_for(path.exists, server, "Redis", log)
             yield f"redis+socket://{path}?virtual_host=0"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _socket(wanted: Path | None) -> Iterator[Path]:
+    """Yield *wanted*, free, or a path in a folder of its own where that one is too long."""
+    if wanted is not None and len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES:
+        wanted.unlink(missing_ok=True)  # of one that was killed
+        yield wanted
+        return
+    with tempfile.TemporaryDirectory(prefix="orograph-redis-") as folder:
+        yield Path(folder) / "redis.sock"
 
 
 @contextmanager
