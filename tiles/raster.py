@@ -90,10 +90,18 @@ def router(products: Path, *, cache_bytes: int = CACHE_BYTES) -> APIRouter:
     return whole
 
 
+LEVELS_ABOVE = 3
+"""How many levels above the one where it fills a tile a raster is still drawn."""
+
+
 class ProductReader(Reader):  # type: ignore[misc]  # follow_imports is skip
     """A product's raster: interpolated unless its values are classes."""
 
     def tile(self, *place: Any, buffer: float | None = None, **options: Any) -> ImageData:
+        coarsest = max(self.minzoom - LEVELS_ABOVE, 0)
+        if place[2] < coarsest:
+            # a warp over a continent for a speck: minutes and gigabytes
+            raise TileOutsideBounds(f"the raster is a speck at z{place[2]}: start at z{coarsest}")
         image = super().tile(*place, buffer=buffer, **{**self._how(), **options})
         image.metadata = {**(image.metadata or {}), BUFFER: int(buffer or 0)}
         return self._with_range(image)

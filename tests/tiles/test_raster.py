@@ -270,3 +270,11 @@ def test_what_was_not_asked_for_longest_is_forgotten() -> None:
     assert kept.get("a") == "a"
     kept.put("huge", "x", 201)
     assert kept.get("huge") is None
+
+
+def test_a_tile_in_which_the_raster_is_a_speck_is_refused_at_once(
+    client: TestClient, at: str
+) -> None:
+    response = client.get(f"{at}/dsm/tiles/WebMercatorQuad/1/1/0.webp")
+    assert response.status_code == 404
+    assert "speck" in response.json()["detail"]

@@ -2,8 +2,6 @@
 
 export const ROOT = new URL("..", new URL(".", document.baseURI));
 
-export const address = (path) => new URL(path, ROOT).href;
-
 /** Return the parsed JSON answer, or throw an Error with the server's own words. */
 export async function json(path, options = {}) {
   const response = await fetch(new URL(path, ROOT), {
@@ -17,5 +15,6 @@ export async function json(path, options = {}) {
   return body;
 }
 
+/** Return an address with {z}, {x} and {y} in it, which a URL object would escape. */
 export const rasterTiles = (item, asset, ending, query = "") =>
-  address(`raster/${item.id}/${asset}/tiles/WebMercatorQuad/{z}/{x}/{y}.${ending}${query}`);
+  `${ROOT.href}raster/${item.id}/${asset}/tiles/WebMercatorQuad/{z}/{x}/{y}.${ending}${query}`;

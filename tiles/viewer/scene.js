@@ -4,7 +4,7 @@ import { rasterTiles } from "./api.js";
 
 const SAMPLES = 65; // heights along the side of a terrain tile
 const TILE_PX = 256;
-const FINEST_TERRAIN_LEVEL = 18; // 0.4 m a sample at mid latitudes
+const FINEST_TERRAIN_LEVEL = 17; // a sample each 1.6 m at mid latitudes
 const CHOSEN = Cesium.Color.fromCssColorString("#ffd54a");
 const STYLES = {
   ortho: "",
@@ -24,7 +24,7 @@ export function createScene(element, onPick) {
   });
   const { scene } = viewer;
   scene.backgroundColor = Cesium.Color.fromCssColorString("#dfe7ee");
-  scene.globe.baseColor = Cesium.Color.fromCssColorString("#c9d1d8");
+  scene.globe.baseColor = Cesium.Color.fromCssColorString("#dfe7ee");
   scene.globe.showGroundAtmosphere = false;
   scene.globe.depthTestAgainstTerrain = true;
   scene.fog.enabled = false;
@@ -67,6 +67,7 @@ export function drape(shown, layer) {
       new Cesium.UrlTemplateImageryProvider({
         url: rasterTiles(item, layer, "webp", STYLES[layer]),
         rectangle: Cesium.Rectangle.fromDegrees(...bounds(item.bbox)),
+        minimumLevel: coarsestLevel(item),
         maximumLevel: 21,
       }),
     );
@@ -105,6 +106,12 @@ function bounds(bbox) {
   return bbox.length === 6 ? [bbox[0], bbox[1], bbox[3], bbox[4]] : bbox;
 }
 
+/** The level at which the product is about as wide as a tile: above it, tiles hold next to nothing. */
+function coarsestLevel(item) {
+  const [west, south, east, north] = bounds(item.bbox);
+  return Math.max(0, Math.floor(Math.log2(360 / Math.max(east - west, north - south))) - 1);
+}
+
 function groundHeight(item) {
   const model = item.assets.dtm ?? item.assets.dsm;
   const band = (model?.bands ?? model?.["raster:bands"])?.[0];
@@ -115,27 +122,54 @@ function terrainOf(item, relief) {
   const tilingScheme = new Cesium.WebMercatorTilingScheme();
   const box = Cesium.Rectangle.fromDegrees(...bounds(item.bbox));
   const base = groundHeight(item);
-  const flat = () => new Float32Array(SAMPLES * SAMPLES).fill(base);
+  const coarsest = coarsestLevel(item);
+  const known = new Map();
+  const tile = (x, y, level) => {
+    const key = `${level}/${x}/${y}`;
+    if (!known.has(key)) known.set(key, heights(item, x, y, level, base));
+    return known.get(key);
+  };
   return new Cesium.CustomHeightmapTerrainProvider({
     width: SAMPLES,
     height: SAMPLES,
     tilingScheme,
     callback(x, y, level) {
       const inside = Cesium.Rectangle.simpleIntersection(tilingScheme.tileXYToRectangle(x, y, level), box);
-      if (!relief || !inside || level < 10) return flat();
-      if (level > FINEST_TERRAIN_LEVEL) return undefined;
-      return heights(item, x, y, level, base);
+      if (!relief || !inside || level < coarsest) return new Float32Array(SAMPLES * SAMPLES).fill(base);
+      const deeper = Math.max(0, level - FINEST_TERRAIN_LEVEL);
+      const parent = tile(x >> deeper, y >> deeper, level - deeper);
+      return deeper ? parent.then((values) => part(values, x, y, deeper)) : parent;
     },
   });
+}
+
+/** Return the heights of a tile *deeper* levels below the one that *values* are of. */
+function part(values, x, y, deeper) {
+  const share = 1 / 2 ** deeper;
+  const [left, top] = [x, y].map((n) => (n & (2 ** deeper - 1)) * share * (SAMPLES - 1));
+  const out = new Float32Array(SAMPLES * SAMPLES);
+  for (let row = 0; row < SAMPLES; row++) {
+    const v = top + row * share;
+    const r = Math.min(Math.floor(v), SAMPLES - 2);
+    for (let col = 0; col < SAMPLES; col++) {
+      const u = left + col * share;
+      const c = Math.min(Math.floor(u), SAMPLES - 2);
+      const at = r * SAMPLES + c;
+      const upper = values[at] + (u - c) * (values[at + 1] - values[at]);
+      const lower = values[at + SAMPLES] + (u - c) * (values[at + SAMPLES + 1] - values[at + SAMPLES]);
+      out[row * SAMPLES + col] = upper + (v - r) * (lower - upper);
+    }
+  }
+  return out;
 }
 
 /** Return a tile's heights, decoded from terrain-RGB; the mean where the model is empty. */
 async function heights(item, x, y, level, base) {
   const url = rasterTiles(item, "dtm", "png", "?algorithm=terrainrgb")
     .replace("{z}", level).replace("{x}", x).replace("{y}", y);
-  const out = new Float32Array(SAMPLES * SAMPLES).fill(base);
+  const out = new Float32Array(SAMPLES * SAMPLES).fill(NaN);
   const response = await fetch(url);
-  if (!response.ok) return out; // beside the model
+  if (!response.ok) return out.fill(base); // beside the model
   const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
   const image = await createImageBitmap(await response.blob(), options);
   const context = new OffscreenCanvas(TILE_PX, TILE_PX).getContext("2d", { willReadFrequently: true });
@@ -148,7 +182,24 @@ async function heights(item, x, y, level, base) {
       out[row * SAMPLES + col] = -10000 + 0.1 * (65536 * data[at] + 256 * data[at + 1] + data[at + 2]);
     }
   }
-  return out;
+  return spread(out, base);
+}
+
+/** Carry known heights along rows, then columns, into unknown samples: a rim without cliffs. */
+function spread(values, base) {
+  for (const [along, across] of [[1, SAMPLES], [SAMPLES, 1]]) {
+    for (let line = 0; line < SAMPLES; line++) {
+      for (const backward of [false, true]) {
+        let last = NaN;
+        for (let step = 0; step < SAMPLES; step++) {
+          const at = line * across + (backward ? SAMPLES - 1 - step : step) * along;
+          if (Number.isNaN(values[at])) values[at] = last;
+          last = values[at];
+        }
+      }
+    }
+  }
+  return values.map((value) => (Number.isNaN(value) ? base : value));
 }
 
 const pixel = (sample) => Math.min(TILE_PX - 1, Math.round((sample * TILE_PX) / (SAMPLES - 1)));
@@ -166,7 +217,7 @@ function fly(viewer, box, height) {
   const { longitude, latitude } = Cesium.Rectangle.center(box);
   const centre = Cesium.Cartesian3.fromRadians(longitude, latitude, height);
   const corner = Cesium.Cartesian3.fromRadians(box.west, box.south, height);
-  const range = 2.6 * Cesium.Cartesian3.distance(centre, corner);
+  const range = 2.0 * Cesium.Cartesian3.distance(centre, corner);
   viewer.camera.lookAt(centre, new Cesium.HeadingPitchRange(0.35, -0.75, range));
   viewer.camera.lookAtTransform(Cesium.Matrix4.IDENTITY);
 }

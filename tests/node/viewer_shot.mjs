@@ -1,0 +1,100 @@
+// Opens the viewer in headless Chromium, waits until it is drawn, does what it is told, takes pictures.
+//
+//   node viewer_shot.mjs URL OUT_FOLDER CHROMIUM
+//
+// Prints one JSON object: what the page said and what a click on a building showed.
+
+import puppeteer from "puppeteer-core";
+
+const [url, out, executablePath] = process.argv.slice(2);
+const WAIT_MS = 120_000;
+const browser = await puppeteer.launch({
+  executablePath,
+  args: [
+    "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist", "--disable-dev-shm-usage",
+  ],
+});
+const said = [];
+const failed = [];
+try {
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1280, height: 800 });
+  page.on("console", (message) => ["error", "warn"].includes(message.type()) && said.push(message.text()));
+  page.on("pageerror", (error) => said.push(String(error)));
+  page.on("response", (response) => response.status() >= 400 && failed.push(`${response.status()} ${response.url()}`));
+  await page.goto(url, { timeout: WAIT_MS });
+  await page.waitForFunction("document.body.dataset.ready === 'true'", { timeout: WAIT_MS });
+  await drawn(page);
+  await page.screenshot({ path: `${out}/map.png` });
+  const seen = {
+    maps: await page.$$eval("#list button b", (names) => names.map((name) => name.textContent)),
+    assets: await page.$$eval("#assets a", (links) => links.map((link) => [link.dataset.asset, link.href])),
+    fault: await page.$eval("#fault", (p) => (p.hidden ? null : p.textContent)),
+    building: await clickedBuilding(page),
+  };
+  await page.screenshot({ path: `${out}/building.png` });
+  await page.click("#close");
+  await page.click("[name=drape][value=dsm]");
+  await page.click("#show-buildings");
+  await drawn(page);
+  await page.screenshot({ path: `${out}/surface.png` });
+  await page.click("#tab-order");
+  await page.screenshot({ path: `${out}/order.png` });
+  seen.job = await ordered(page, out);
+  seen.processes = await page.$$eval("#process option", (options) => options.map(({ value }) => value));
+  seen.request = await page.$eval("#request", ({ value }) => value);
+  console.log(JSON.stringify({ ...seen, said, failed }));
+} finally {
+  await browser.close();
+}
+
+/** Order the shortest job there is through the form; return what was said of it until it ended. */
+async function ordered(page, out) {
+  await page.select("#process", "echo");
+  await page.waitForFunction("document.getElementById('about').textContent.startsWith('Echo')");
+  await page.$eval("details", (details) => (details.open = true));
+  await page.$eval("#request", (area) => (area.value = '{"inputs": {"message": "hello", "pause": 2}}'));
+  await page.click("#form [type=submit]");
+  await page.waitForSelector("#job:not([hidden])", { timeout: WAIT_MS });
+  const during = await page.$eval("#state", (p) => p.textContent);
+  await page.screenshot({ path: `${out}/job.png` });
+  await page.waitForSelector("#job[data-status=successful]", { timeout: WAIT_MS });
+  return { during, bar: await page.$eval("#bar", ({ value }) => value) };
+}
+
+/** Wait until terrain, drape and buildings are all there, and one more frame is drawn. */
+async function drawn(page) {
+  await page.waitForFunction(
+    () => {
+      const { viewer, tileset } = window.orograph;
+      viewer.scene.requestRender();
+      return viewer.scene.globe.tilesLoaded && (!tileset || !tileset.show || tileset.tilesLoaded);
+    },
+    { timeout: WAIT_MS, polling: 250 },
+  );
+  await page.evaluate(() => window.orograph.viewer.render());
+}
+
+/** Click through the middle of the map until a building answers; return its attributes as shown. */
+async function clickedBuilding(page) {
+  const map = await page.$eval("#map", (element) => element.getBoundingClientRect().toJSON());
+  for (let step = 0; step < 200; step++) {
+    const x = map.x + map.width * (0.3 + 0.4 * ((step * 0.618) % 1));
+    const y = map.y + map.height * (0.35 + 0.4 * ((step * 0.414) % 1));
+    const hit = await page.evaluate(
+      ([px, py, left, top]) =>
+        document.elementFromPoint(px, py)?.tagName === "CANVAS" &&
+        Boolean(window.orograph.viewer.scene.pick({ x: px - left, y: py - top })?.getPropertyIds),
+      [x, y, map.x, map.y],
+    );
+    if (!hit) continue;
+    await page.mouse.click(x, y);
+    await page.waitForFunction("document.getElementById('details-title').textContent.startsWith('Building')");
+    return page.evaluate(() => ({
+      title: document.getElementById("details-title").textContent,
+      facts: document.getElementById("facts").innerText,
+    }));
+  }
+  return null;
+}

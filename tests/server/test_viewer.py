@@ -1,0 +1,112 @@
+"""One job from two images to the map in a browser: the real stack, real Chromium, pixels read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from server.demo import order
+from server.local import stack
+from server.settings import Settings
+
+NODE = Path(__file__).parents[1] / "node"
+MAP = (slice(100, 780), slice(520, 930))
+"""Rows and columns of the picture that show the map alone."""
+EMPTY = (223, 231, 238)
+"""Colour of the page where there is no map."""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What the page said, and the folder of its pictures, once a city was mapped."""
+    out = tmp_path_factory.mktemp("pictures")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with stack(Settings(data=tmp_path_factory.mktemp("data"), port=port)) as running:
+        assert order(running.settings) is not None
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        assert chromium, "apt-get install chromium"
+        address = f"{running.settings.url}/viewer/"
+        done = subprocess.run(
+            ["node", "viewer_shot.mjs", address, str(out), chromium],
+            cwd=NODE, capture_output=True, text=True, timeout=420,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), out
+
+
+def pixels(folder: Path, name: str) -> np.ndarray[Any, Any]:
+    with Image.open(folder / name) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)[MAP]
+
+
+def share(where: np.ndarray[Any, Any]) -> float:
+    return float(where.mean())
+
+
+def test_the_page_loads_whole_and_without_complaint(seen):
+    said, _ = seen
+    assert said["fault"] is None
+    assert said["failed"] == []
+    assert said["said"] == []
+
+
+def test_the_finished_map_is_listed_with_every_product(seen):
+    said, _ = seen
+    assert len(said["maps"]) == 1
+    names = {name for name, _ in said["assets"]}
+    assert {"dsm", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset", "report"} <= names
+    assert all(href.startswith("http://127.0.0.1") for _, href in said["assets"])
+
+
+def test_the_ortho_is_draped_over_the_relief(seen):
+    _, out = seen
+    shown = pixels(out, "map.png")
+    red, green, blue = np.moveaxis(shown, 2, 0)
+    assert share((green > red + 8) & (green > blue + 8)) > 0.15, "no gardens and woods to be seen"
+    assert share((abs(shown - EMPTY) < 6).all(axis=2)) < 0.6, "most of the page is empty"
+
+
+def test_buildings_stand_on_it_with_red_roofs(seen):
+    _, out = seen
+    red, green, blue = np.moveaxis(pixels(out, "map.png"), 2, 0)
+    roofs = share((red > green + 40) & (red > blue + 40))
+    assert roofs > 0.003
+    red, green, blue = np.moveaxis(pixels(out, "surface.png"), 2, 0)
+    assert share((red > green + 40) & (red > blue + 40)) < roofs / 4, "they stay when switched off"
+
+
+def test_the_surface_is_a_grey_hillshade(seen):
+    _, out = seen
+    shown = pixels(out, "surface.png")
+    map_part = ~(abs(shown - EMPTY) < 6).all(axis=2)
+    spread = shown.max(axis=2) - shown.min(axis=2)
+    assert share(spread[map_part] < 12) > 0.9
+    assert shown[map_part].std() > 15, "a hillshade without shade"
+
+
+def test_a_click_on_a_building_tells_its_heights(seen):
+    said, out = seen
+    assert said["building"]["title"].startswith("Building ")
+    assert "roof (m)" in said["building"]["facts"]
+    chosen = pixels(out, "building.png")
+    yellow = (chosen[..., 0] > 150) & (chosen[..., 1] > 120) & (chosen[..., 2] < 110)
+    before = pixels(out, "map.png")
+    was = (before[..., 0] > 150) & (before[..., 1] > 120) & (before[..., 2] < 110)
+    assert yellow.sum() > was.sum() + 5, "the chosen building is not marked"
+
+
+def test_the_form_orders_a_job_and_shows_it_to_its_end(seen):
+    said, _ = seen
+    assert "city" in said["processes"]
+    assert said["job"]["during"].split(":")[0] in {"accepted", "running"}
+    assert said["job"]["bar"] == 100
