@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from processes.core.errors import InvalidInput, OrographError
-
-DONE, FAILED, BAD_INPUT = 0, 1, 2
+from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,46 +73,6 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     print(json.dumps(values, indent=2))
     return DONE
-
-
-def read_request(path: Path) -> dict[str, Any]:
-    """Return an OGC execute request. Raises InvalidInput."""
-    try:
-        request = json.loads(path.read_text("utf-8"))
-    except OSError:
-        raise InvalidInput(f"{path} cannot be read: give an OGC execute request") from None
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"{path} is not valid JSON") from None
-    if not isinstance(request, dict) or not isinstance(request.get("inputs", {}), dict):
-        raise InvalidInput(f'{path} is not an execute request: expected {{"inputs": {{…}}}}')
-    return {"inputs": {}} | request
-
-
-class ProgressBar:
-    """A bar on a terminal, a line at every new message elsewhere."""
-
-    def __enter__(self) -> ProgressBar:
-        from tqdm import tqdm
-
-        self._said = ""
-        self._bar = tqdm(
-            total=100,
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-            bar_format="{percentage:3.0f}% |{bar:30}| {elapsed} {desc}",
-        )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def show(self, fraction: float, message: str) -> None:
-        """Move to *fraction* (0…1) and show *message*."""
-        self._bar.n = round(100 * fraction)
-        self._bar.set_description_str(message)
-        if self._bar.disable and message != self._said:
-            print(f"{100 * fraction:3.0f}% {message}", file=sys.stderr)
-        self._said = message
 
 
 def _chosen(values: dict[str, Any], wanted: Any) -> dict[str, Any]:

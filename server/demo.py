@@ -16,10 +16,10 @@ from processes.core.errors import InvalidInput, NothingToCompare
 from processes.core.process import Asset
 from processes.qualify import QUALIFY, Kind, QualifyInputs
 from server.auth import HEADER
-from server.cli import DONE, FAILED
 from server.local import ended_by_signals, stack, wait
 from server.settings import Settings
 from server.submit import Sender, followed
+from server.terminal import DONE, FAILED
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 

@@ -22,7 +22,7 @@ import httpx
 from processes.core.errors import InvalidInput
 from processes.core.process import Asset, StacObject
 from server.auth import HEADER
-from server.cli import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
+from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 from workers.acquisitions import Acquisition, acquisitions, is_stac
 from workers.reader import Reader
 

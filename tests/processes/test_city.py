@@ -10,7 +10,8 @@ import pytest
 import rasterio
 
 from processes.accuracy.heights import height_figures
-from server.cli import DONE, main
+from server.cli import main
+from server.terminal import DONE
 
 OUTPUTS = {
     "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",

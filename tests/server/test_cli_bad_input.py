@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from server.cli import BAD_INPUT, main
+from server.cli import main
+from server.terminal import BAD_INPUT
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
