@@ -139,7 +139,7 @@ def migrate(database_url: str) -> None:
 @contextmanager
 def worker_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Run one worker (a guardian and its Celery pool) with *settings*."""
-    command = [sys.executable, "-m", "workers.app"]
+    command = [sys.executable, "-m", "workers.guardian"]
     with (
         (settings.data / "log/worker.log").open("ab") as output,
         child(command, output, stop=signal.SIGTERM, env=_environment(settings)) as process,

@@ -1,48 +1,19 @@
-"""The worker: a guardian that watches, and below it a Celery pool that computes.
+"""What server and workers share of Celery: the application, and how a job is sent.
 
-    guardian  ``python -m workers.app``     leases; in a thread reaper and outbox; never computes
-      └ Celery  (prefork)                   takes messages, one ahead of nothing
-          └ child … child                   one job each
-
-The guardian is a process of its own because native code in a child may hold the interpreter for
-minutes, and because a fork of a process with threads is not safe. It gives up the leases of a
-child that died at once, ends one that computes a dismissed job, and starts Celery again should it
-end. Each process dies with its parent, however that ended.
+A message carries a job's id and nothing else; see `workers.jobs` for what it means.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import psutil
-import psycopg
 from celery import Celery
-from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError as BrokerDown
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from workers import jobs
-from workers.sweep import EVERY_S, sweep
-
 TASK = "orograph.run_job"
-TURN_S = 1.0
-DISMISSED_GRACE_S = 5.0
-CELERY_RESTART_S = 2.0
-PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("orograph.worker")
 
@@ -107,220 +78,6 @@ def enqueue(app: Celery, job_id: str, queue: str = "cpu") -> bool:
     return True
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker until it is told to stop; `--check` says whether one on this machine is well.
-
-    `--pool NAME` is what the guardian starts.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        wrong = ", ".join(f"OROGRAPH_{str(fault['loc'][0]).upper()}" for fault in error.errors())
-        print(f"orograph worker: set {wrong}", file=sys.stderr)
-        return 2
-    if arguments and arguments[0] == "--pool":
-        return _compute(settings, arguments[1])
-    if arguments and arguments[0] == "--check":
-        return _checked(settings)
-    return _guard(settings)
-
-
-# -- the computing side
-
-
-def _compute(settings: WorkerSettings, name: str) -> int:
-    die_with_parent(signal.SIGKILL)
-    app = celery_app(settings.broker_url)
-
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
-    def orograph_run_job(job_id: str) -> None:
-        from workers.tasks import run_job
-
-        run_job(job_id, settings, name)
-
-    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
-    def a_child_starts(**_: object) -> None:
-        die_with_parent(signal.SIGKILL)
-        # Here and not in the parent: these libraries have threads, and who forks has none.
-        import workers.tasks  # noqa: F401 – so that the first job does not wait for it
-
-    app.worker_main(
-        [
-            "worker",
-            "--pool=prefork",
-            f"--concurrency={settings.workers}",
-            f"--queues={','.join(settings.queues)}",
-            f"--hostname={name}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            "--loglevel=WARNING",
-        ]
-    )
-    return 0
-
-
-def die_with_parent(how: signal.Signals) -> None:
-    """Ask the kernel to end this process when its parent ends (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
-
-
-# -- the watching side
-
-
-def _guard(settings: WorkerSettings) -> int:
-    name = f"{socket.gethostname()}-{os.getpid()}-{int(time.time())}"
-    stopped = Stopped()
-    turns = Turns(settings.database_url)
-    # A broker that is away is waited for: in a thread, for leases do not wait.
-    postman = threading.Thread(target=_deliver, args=(settings, stopped), daemon=True)
-    postman.start()
-    celery: subprocess.Popen[bytes] | None = None
-    try:
-        while not stopped:
-            if celery is None or celery.poll() is not None:
-                if celery is not None:
-                    log.error("Celery ended with code %s: starting it again", celery.returncode)
-                    stopped.wait(CELERY_RESTART_S)
-                celery = subprocess.Popen([sys.executable, "-m", "workers.app", "--pool", name])
-            turns.take(partial(watch, worker=name, celery_pid=celery.pid))
-            stopped.wait(TURN_S)
-    finally:
-        if celery is not None:
-            _end(celery)
-        turns.take(lambda connection: jobs.release(connection, name))
-    return 0
-
-
-def _deliver(settings: WorkerSettings, stopped: Stopped) -> None:
-    """Send again what was lost, and sweep, until *stopped*."""
-    app = celery_app(settings.broker_url)
-    turns = Turns(settings.database_url)
-    swept_at = -EVERY_S
-    while not stopped:
-        turns.take(lambda connection: deliver(connection, app, settings.queues))
-        if time.monotonic() - swept_at > EVERY_S:
-            swept_at = time.monotonic()
-            turns.take(lambda connection: sweep(connection, settings.data))
-        stopped.wait(TURN_S)
-
-
-class Turns:
-    """A connection for one small thing after another; a database that is away is waited for."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self._connection: psycopg.Connection[Any] | None = None
-
-    def take(self, turn: Callable[[psycopg.Connection[Any]], object]) -> None:
-        """Do *turn*, or leave it for the next time when the database is away."""
-        try:
-            if self._connection is None:
-                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3)
-            turn(self._connection)
-        except psycopg.OperationalError as error:
-            log.warning("the database is away: %s", error)
-            self._connection = None
-        except Exception:
-            log.exception("a turn failed; the next one will tell whether it matters")
-
-
-class Stopped:
-    """True once SIGTERM or SIGINT has come."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopped = True
-
-    def __bool__(self) -> bool:
-        return self._stopped
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but not on after the signal."""
-        end = time.monotonic() + seconds
-        while not self._stopped and time.monotonic() < end:
-            time.sleep(0.05)
-
-
-def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> None:
-    """Renew the leases of jobs whose process lives, end the others, end what nobody wants."""
-    held = jobs.held(connection, worker)
-    living = held & set(_living(celery_pid))
-    jobs.renew(connection, worker, sorted(living))
-    jobs.expire(connection, worker, sorted(held - living))
-    for pid in jobs.unwanted(connection, worker, DISMISSED_GRACE_S):
-        if pid in living:
-            log.info("process %s still computes a dismissed job: ending it", pid)
-            os.kill(pid, signal.SIGKILL)
-
-
-def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[str]) -> None:
-    """Send again the jobs whose worker or whose message is lost."""
-    for job_id, queue in jobs.reap(connection):
-        log.warning("job %s lost its worker: sent again", job_id)
-        enqueue(app, job_id, queue)
-    for queue in queues:
-        if _is_empty(app, queue):
-            for job_id in jobs.forgotten(connection, queue):
-                log.warning("job %s lost its message: sent again", job_id)
-                enqueue(app, job_id, queue)
-
-
-def _is_empty(app: Celery, queue: str) -> bool:
-    """Say whether the broker holds no message; False where it cannot be asked."""
-    try:
-        with app.connection_for_write() as connection:
-            # as Celery declares it, so that asking first does not make a queue of another kind
-            declared = connection.default_channel.queue_declare(
-                queue=queue, durable=True, auto_delete=False
-            )
-            return int(declared.message_count) == 0
-    except (BrokerDown, OSError) as error:
-        log.warning("the broker is away: %s", error)
-        return False
-
-
-def _living(parent: int) -> list[int]:
-    """Return the processes below and including *parent* that run."""
-    try:
-        family = [process := psutil.Process(parent), *process.children(recursive=True)]
-        return [member.pid for member in family if member.status() != psutil.STATUS_ZOMBIE]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _end(celery: subprocess.Popen[bytes]) -> None:
-    """End Celery and its children at once: steps already done are kept, so little is lost."""
-    family = _living(celery.pid)
-    celery.kill()
-    celery.wait()
-    psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=5)
-
-
-def _checked(settings: WorkerSettings) -> int:
-    """Return 0 where a pool runs here and reaches what it needs, else say what is wrong."""
-    try:
-        psycopg.connect(settings.database_url, connect_timeout=3).close()
-        with celery_app(settings.broker_url).connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
-    except (psycopg.OperationalError, BrokerDown, OSError) as error:
-        print(f"orograph worker: {error}", file=sys.stderr)
-        return 1
-    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    if any({"workers.app", "--pool"} <= set(command) for command in commands):
-        return 0
-    print("orograph worker: no pool runs", file=sys.stderr)
-    return 1
-
-
 def _transport_options(broker_url: str) -> dict[str, object]:
     # whoever sends a job does not wait long for a broker that is away: the job is safe in its row
     options: dict[str, object] = {"max_retries": 1, "interval_start": 0.2, "interval_max": 0.2}
@@ -329,7 +86,3 @@ def _transport_options(broker_url: str) -> dict[str, object]:
         options |= {"visibility_timeout": 24 * 3600, "socket_connect_timeout": 3}
         options |= {"socket_timeout": 30}
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

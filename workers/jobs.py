@@ -9,9 +9,9 @@ restarted or empty without losing a job or running one twice.
         └──lease ran out───┘ └──dismiss───► dismissed       (dismiss holds from every state)
 
 A claim raises the row's *fence*. Everything a worker writes names the fence it was given, so one
-that was thought dead writes nothing when it wakes. Its lease is renewed by the process that watches
-over it (`workers/app.py`), never by the one that computes: native code may hold the interpreter
-for minutes.
+that was thought dead writes nothing when it wakes. Its lease is renewed by the process that
+watches over it (`workers/guardian.py`), never by the one that computes: native code may hold the
+interpreter for minutes.
 """
 
 from __future__ import annotations

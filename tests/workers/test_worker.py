@@ -92,6 +92,20 @@ def test_a_job_is_run_and_its_results_are_in_its_row(shared: Bench) -> None:
     assert (job.status, job.results, job.key) == ("successful", {"message": "hello"}, None)
 
 
+def test_a_worker_says_whether_it_is_well(shared: Bench) -> None:
+    shared.until(shared.send(message="up"), "successful")
+    own = {
+        "OROGRAPH_DATABASE_URL": str(shared.settings.database_url),
+        "OROGRAPH_BROKER_URL": str(shared.settings.broker_url),
+    }
+    command = [sys.executable, "-m", "workers.guardian", "--check"]
+    assert subprocess.run(command, env=os.environ | own, timeout=30).returncode == 0
+    own["OROGRAPH_BROKER_URL"] = "redis://127.0.0.1:1/0"
+    ill = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=30)
+    assert ill.returncode == 1
+    assert ill.stderr.startswith("orograph worker: ")
+
+
 def test_a_message_that_comes_twice_runs_its_job_once(shared: Bench) -> None:
     job = jobs.create(shared.conn, "echo", {"inputs": {"pause": 1}})
     for _ in range(3):
@@ -188,7 +202,7 @@ def old(made: Bench, job: jobs.Job) -> None:
 def test_a_worker_without_its_settings_says_which_is_missing() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OROGRAPH_")}
     ended = subprocess.run(
-        [sys.executable, "-m", "workers.app"],
+        [sys.executable, "-m", "workers.guardian"],
         env=environment,
         capture_output=True,
         text=True,
