@@ -8,8 +8,8 @@ Costs are the least of all rounds, so caches are warm from the second on; nothin
 meanwhile. CARS runs in its sequential mode, its cheapest, and with one worker a core, its fastest.
 
 Built scenes are compared with their exact truth, `quarter` after the best constant shift since its
-pointing is wrong. Real images have none: there the models are compared with each other, by a
-constant apart, and Marseille with another program's. Absent data are skipped.
+pointing is wrong. Real images have none: there the models are compared with each other after that
+shift, and Marseille with another program's. Absent data are skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from peers_picture import on_grid_of, picture
 from truth import SHARED, TESTS, Truth, on_truth, truth_of
 
 from processes.accuracy.heights import height_figures, near_edges
-from processes.accuracy.shift import best_shift
+from processes.accuracy.shift import best_shift, shifted
 
 CELL_M = 0.5
 GROUPS = {"buildings": (2,), "ground": (1, 5), "vegetation": (3,)}
@@ -122,9 +122,9 @@ def benchmark(case: Case, folder: Path, rounds: int, cores: list[int]) -> dict[s
             runs[who] |= against_truth(model, truth, case.pointing_off)
         else:
             runs[who] |= against_others(who, models | others, seen)
-    known = {"truth": case.folder / "truth" / "dsm.tif"} if truth else others
     shown = {who: models[who] for who in (OURS, THEIRS) if who in models}
-    picture(shown | known, folder / "hillshades.png")
+    shown |= {"truth": case.folder / "truth" / "dsm.tif"} if truth else {}
+    picture(shown, folder / "hillshades.png")
     return {"km2": km2, "runs": runs}
 
 
@@ -161,12 +161,13 @@ def against_truth(model: Path, truth: Truth, pointing_off: bool) -> dict[str, fl
 
 
 def against_others(who: str, models: dict[str, Path], seen: NDArray[np.bool_]) -> dict[str, float]:
-    """Return how a model differs from the others of the same place."""
+    """Return how a model, moved as a whole, differs from others of its place where both are."""
     heights = {name: on_grid_of(models[OURS], path) for name, path in models.items()}
     figures = {"voids": height_figures(heights[who], seen).void_share}
     for other in [name for name in models if name != who]:
-        dz = heights[who] - heights[other]
-        both = height_figures(dz - np.nanmedian(dz[seen]), seen & np.isfinite(dz))
+        found = best_shift(heights[who], heights[other], CELL_M, counted=seen)
+        dz = shifted(heights[who], found, CELL_M) - heights[other]
+        both = height_figures(dz, seen & np.isfinite(dz))
         figures[f"≤ 1 m from {other}"] = both.completeness_1m
         figures[f"NMAD to {other}, m"] = both.nmad_m
     return figures

@@ -19,9 +19,10 @@ GREYS, VOID = 64, (200, 40, 40)
 def on_grid_of(grid: Path, model: Path) -> NDArray[np.float32]:
     """Return the heights of *model* on the lattice of *grid*; NaN where void."""
     with rasterio.open(grid) as to, rasterio.open(model) as file:
-        shape = {"width": to.width, "height": to.height, "transform": to.transform}
-        with WarpedVRT(file, crs=to.crs, resampling=Resampling.bilinear, **shape) as warped:
-            return np.ma.filled(warped.read(1, masked=True).astype(np.float32), np.nan)
+        lattice = {"width": to.width, "height": to.height, "transform": to.transform, "crs": to.crs}
+        void = {"src_nodata": np.nan if file.nodata is None else file.nodata, "nodata": np.nan}
+        with WarpedVRT(file, resampling=Resampling.bilinear, **lattice, **void) as warped:
+            return np.asarray(warped.read(1), np.float32)
 
 
 def picture(models: dict[str, Path], to: Path) -> None:
@@ -29,7 +30,7 @@ def picture(models: dict[str, Path], to: Path) -> None:
     grid = next(iter(models.values()))
     heights = [on_grid_of(grid, model) for model in models.values()]
     high, wide = (min(SIDE_PX, size) for size in heights[0].shape)
-    row, col = busiest(heights[-1], np.isfinite(heights[0]))
+    row, col = busiest(heights[0])
     sheet = Image.new("P", (wide * len(models), high + LABEL_PX), GREYS - 1)
     levels = np.linspace(0, 255, GREYS).astype(int)
     sheet.putpalette([int(level) for level in np.repeat(levels, 3)] + list(VOID))
@@ -42,10 +43,10 @@ def picture(models: dict[str, Path], to: Path) -> None:
     sheet.save(to, optimize=True)
 
 
-def busiest(heights: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[int, ...]:
-    """Return the corner of the square with the most steps and the least that is not known."""
+def busiest(heights: NDArray[np.float32]) -> tuple[int, ...]:
+    """Return the corner of the square with the most steps and the fewest voids."""
     down, right = np.gradient(heights)
-    steps = np.where(known, np.nan_to_num(np.minimum(np.hypot(down, right), 1.0)), -1.0)
+    steps = np.nan_to_num(np.minimum(np.hypot(down, right), 1.0), nan=-1.0)
     corners = product(*(range(0, max(size - SIDE_PX, 1), 20) for size in heights.shape))
     return max(corners, key=lambda at: steps[at[0] :, at[1] :][:SIDE_PX, :SIDE_PX].sum())
 
