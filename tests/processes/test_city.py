@@ -52,7 +52,7 @@ def test_heights_agree_with_the_truth(city, village):
     with rasterio.open(village / "truth/dsm.tif") as file:
         truth, transform = file.read(1), file.transform
     with rasterio.open(out / results["dsm"]["href"]) as file:
-        row, col = (round(v) for v in ~transform @ (file.transform.c, file.transform.f))[::-1]
+        col, row = (round(v) for v in ~transform @ (file.transform.c, file.transform.f))
         ours = np.full_like(truth, np.nan)
         heights = file.read(1)
         part = np.s_[row : row + heights.shape[0], col : col + heights.shape[1]]
