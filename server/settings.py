@@ -7,11 +7,15 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workers.app import Names
+
 
 class Settings(BaseSettings):
     """Where the server lives, what it may reach and how much it takes."""
 
-    model_config = SettingsConfigDict(env_prefix="OROGRAPH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="OROGRAPH_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     data: Path = Field(default=Path("data"), description="Folder of everything that is kept.")
     host: str = Field(default="127.0.0.1", description="Address the server binds to.")
@@ -28,7 +32,7 @@ class Settings(BaseSettings):
     api_key: str | None = Field(
         default=None, description="When set, whoever changes anything must send it."
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Names = Field(
         default=(), description="Hosts assets may come from even though their address is private."
     )
     max_asset_bytes: int = Field(
@@ -38,15 +42,14 @@ class Settings(BaseSettings):
     sync_wait_s: float = Field(
         default=600.0, gt=0, description="How long a synchronous request may last."
     )
-
     max_body_bytes: int = Field(
         default=16 * 2**20, gt=0, description="Largest request that is read."
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: Names = Field(
         default=("127.0.0.1", "::1"),
         description="Addresses whose X-Forwarded-* headers are believed; * for all.",
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Names = Field(
         default=(), description="Web pages elsewhere that may change things; all may read."
     )
 
