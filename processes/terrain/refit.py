@@ -17,6 +17,7 @@ FRINGE_M = 3.0
 """… beside what stands up, where blurred walls and crowns lift the surface."""
 STANDS_M = 0.5
 FINE_M = 2.0
+CREST_M = 7.0
 ROUNDS = 4
 INLIER_M, INLIER_NMADS = 0.3, 2.5
 
@@ -45,8 +46,24 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
         lifted = fringe & (heights - local_planes(kept, BROAD_M[-1] / cell_m) > FRINGE_UPRIGHT_M)
         agrees = (off <= max(INLIER_M, INLIER_NMADS * spread)) & ~lifted
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
-    smooth = local_planes(kept, FINE_M / cell_m)
+    kept = np.where(_crests(np.isfinite(heights) & np.isnan(kept), cell_m), heights, kept)
+    smooth = local_planes(kept.astype(np.float32), FINE_M / cell_m)
     return np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
+
+
+def _crests(dropped: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
+    """Return what was dropped but is wider than sheds and hedges: hills that rise without a step.
+
+    Anything that high with walls was cut off before.
+    """
+    disc = _disc(CREST_M / 2 / cell_m)
+    core = cv2.erode(dropped.astype(np.uint8), disc)
+    return np.asarray(cv2.dilate(core, disc) > 0)
+
+
+def _disc(radius_px: float) -> NDArray[np.uint8]:
+    size = 2 * max(1, round(radius_px)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _fringe(heights: Heights, surface: Heights, cell_m: float) -> NDArray[np.bool_]:

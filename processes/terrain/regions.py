@@ -28,6 +28,8 @@ SPECK_M2 = 4.0
 """Regions smaller than this are part of the cut between their neighbours."""
 COURTYARD_M2 = 25.0
 OPEN_M2, CLEAR_M = 400.0, 10.0
+BRINK_M2, BRINK_SIDED = 100.0, 0.7
+BENCH_M2 = 250.0
 YARD_M, LEVEL_M = 0.8, 0.4
 """How far from the ground around a sunken and any other region may lie to belong to it …"""
 SLACK = 0.02
@@ -49,6 +51,9 @@ class Regions:
     """Share of the border where the region is the higher side."""
     down: NDArray[np.float64]
     """Share of the border where it is the lower side."""
+    one_sided: NDArray[np.float64]
+    """How far what it stands above lies on one side: 1 along the brink of a terrace, less than a
+    half around a house. Borders that are not seen, in trees, count against it."""
 
 
 def ground_cells(
@@ -57,17 +62,19 @@ def ground_cells(
     """Return the cells of regions that are ground.
 
     *relief* is *heights* less their trend; NaN is void.
-    Certain ground is a region wider than any object, and open land that is mostly not the higher
-    side. What is left joins it where it lies at the height of the ground around: closely if
-    nothing else speaks for it, roughly if it is mostly lower than its neighbours, as a courtyard
-    is and a low annexe between houses too, which only its height tells apart.
+    Certain ground is a region wider than any object, open land that is mostly not the higher
+    side, and what is higher on one side only, as terraces are. What is left joins it where it
+    lies at the height of the ground around: closely if nothing else speaks for it, roughly if it
+    is mostly lower than its neighbours, as a courtyard is and a low annexe between houses too,
+    which only its height tells apart.
     """
-    regions = cut(relief, cell_m)
+    regions = cut(relief, cell_m, heights)
     wide = regions.width_m > largest_object_m
     clear = (regions.up < 0.1) | ((regions.up < 0.5) & (regions.width_m > CLEAR_M))
     land = clear & (regions.area_m2 > OPEN_M2)
     yard = (regions.down >= 0.5) & (regions.up < 0.2) & (regions.area_m2 > COURTYARD_M2)
-    ground = wide | land
+    brink = (regions.one_sided > BRINK_SIDED) & (regions.area_m2 > BRINK_M2)
+    ground = wide | land | brink
     if not ground[1:].any():
         ground = yard.copy()
     ground[0] = False
@@ -99,13 +106,20 @@ def _above_ground(
     return above, away * cell_m
 
 
-def cut(relief: Heights, cell_m: float) -> Regions:
-    """Return the regions of *relief* between its cuts, with the steps along their borders."""
+def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regions:
+    """Return the regions of *relief* between its cuts, with the steps along their borders.
+
+    Wide areas that are level in *heights* are not cut either: on the benches of a quarry the
+    trend has the slope of the whole face. Roofs on a steep slope are level too, but not as wide.
+    """
     known = np.isfinite(relief)
     filled = nearest_filled(relief)
-    steep = _range_within(filled, max(1, round(REACH_M / cell_m))) > STEP_M * max(
-        1.0, round(REACH_M / cell_m) * cell_m / REACH_M
-    )
+    radius = max(1, round(REACH_M / cell_m))
+    step_m = STEP_M * max(1.0, radius * cell_m / REACH_M)
+    steep = _range_within(filled, radius) > step_m
+    if heights is not None:
+        level = _range_within(nearest_filled(heights), radius) <= step_m
+        steep &= ~_larger(level & known, BENCH_M2 / cell_m**2)
     count, label, stats, _ = cv2.connectedComponentsWithStats(
         (known & ~steep).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S
     )
@@ -115,14 +129,36 @@ def cut(relief: Heights, cell_m: float) -> Regions:
     number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     label = number[label]
     count = int(kept.sum()) + 1
-    up, down = _border_steps(filled, label, count, cell_m)
+    up, down, one_sided = _border_steps(
+        filled, label, count, _without_small_voids(known, cell_m), cell_m
+    )
     return Regions(
         label=label,
         area_m2=np.bincount(label.ravel(), minlength=count).astype(np.float64) * cell_m**2,
         width_m=_widths(label, count, cell_m),
         up=up,
         down=down,
+        one_sided=one_sided,
     )
+
+
+def _larger(mask: NDArray[np.bool_], cells: float) -> NDArray[np.bool_]:
+    """Return the connected parts of *mask* of more than so many cells."""
+    _, label, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] > cells
+    large[0] = False
+    return np.asarray(large[label])
+
+
+def _without_small_voids(known: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
+    """Return the cells known or in a void too narrow to end a border."""
+    if known.all():
+        return known
+    reach = max(1, round(ACROSS_M / 2 / cell_m))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    wide = np.pad(known.astype(np.uint8), reach)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)
+    return np.asarray(closed[reach:-reach, reach:-reach] > 0)
 
 
 def _range_within(heights: Heights, radius: int) -> Heights:
@@ -139,28 +175,40 @@ def _widths(label: NDArray[np.int32], count: int, cell_m: float) -> NDArray[np.f
 
 
 def _border_steps(
-    heights: Heights, label: NDArray[np.int32], count: int, cell_m: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    heights: Heights,
+    label: NDArray[np.int32],
+    count: int,
+    seen: NDArray[np.bool_],
+    cell_m: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the shares of each region's border where it is the higher and the lower side.
 
     Every cell of a cut belongs to the region nearest to it; where two regions then touch, the
-    heights of the cells they came from are compared.
+    heights of the cells they came from are compared. The third table is `Regions.one_sided`.
     """
-    length, up, down = (np.zeros(count, np.float64) for _ in range(3))
+    length, up, down, unseen = (np.zeros(count, np.float64) for _ in range(4))
+    facing = np.zeros((2, count))
     if count < 3:
-        return up, down
+        return up, down, up
     source, distance = nearest(label > 0)
     owner, level = label.ravel()[source], heights.ravel()[source]
-    for here, there in (
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    for axis, (here, there) in enumerate(
+        (
+            ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+            ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        )
     ):
+        apart = (owner[here] != owner[there]) & seen[here] & seen[there]
         near = (distance[here] + distance[there]) * cell_m <= ACROSS_M
-        meet = (owner[here] != owner[there]) & near
+        meet = apart & near
         step = level[here][meet] - level[there][meet]
-        for region, rise in ((owner[here][meet], step), (owner[there][meet], -step)):
-            length += np.bincount(region, minlength=count)
-            up += np.bincount(region, rise > MIN_STEP_M, minlength=count)
-            down += np.bincount(region, rise < -MIN_STEP_M, minlength=count)
+        for region, rise, way in ((owner[here], step, 1.0), (owner[there], -step, -1.0)):
+            higher = np.bincount(region[meet], rise > MIN_STEP_M, minlength=count)
+            length += np.bincount(region[meet], minlength=count)
+            up += higher
+            down += np.bincount(region[meet], rise < -MIN_STEP_M, minlength=count)
+            unseen += np.bincount(region[apart & ~near], minlength=count)
+            facing[axis] += way * higher
+    one_sided = np.abs(facing).sum(axis=0) / np.maximum(up + unseen, 1)
     length = np.maximum(length, 1)
-    return up / length, down / length
+    return up / length, down / length, one_sided

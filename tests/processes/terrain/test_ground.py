@@ -58,6 +58,24 @@ def test_a_quarry_is_ground_to_its_floor():
     assert error(surface, ground, floor).completeness_1m > 0.98
 
 
+def test_the_benches_of_an_open_pit_are_ground_and_a_plant_in_it_is_not():
+    """On a real quarry they went: level benches were cut by the slope of the face's trend."""
+    bent = np.maximum(COL, ROW - 40)
+    ground = 11.0 * np.clip(np.floor((bent - 30) / 18), 0, 5)
+    surface, plant = ground.copy(), (abs(ROW - 160) < 12) & (abs(COL - 12) < 8)
+    surface[plant] += 15
+    off = bare_earth(surface.astype(np.float32), CELL_M) - ground
+    inside = abs((bent - 30) % 18 - 9) < 5.5
+    assert (np.abs(off[inside]) < 1).mean() > 0.98
+    assert np.abs(off[plant]).max() < 1
+
+
+def test_a_mound_without_a_step_is_ground_to_its_top():
+    mound = 5 * np.exp(-((ROW - 100) ** 2 + (COL - 100) ** 2) / (2 * 9.0**2))
+    surface, _ = houses(np.zeros(ROW.shape), keep_off=mound > 0.01)
+    assert error(surface + mound, mound, mound > 0.5).rmse_m < 0.3
+
+
 def test_a_hall_narrower_than_the_largest_object_goes_and_a_wider_plateau_stays():
     hall = (abs(ROW - 100) < 40) & (abs(COL - 100) < 60)
     surface = 10.0 * hall
