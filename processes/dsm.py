@@ -56,8 +56,8 @@ Geometry = Annotated[
 ]
 
 WORKERS = 2
-BLOCK_PX = 1400
-"""Largest side of a map that is computed whole; its matching takes about 1 GB."""
+BLOCK_PX = 2200
+"""Largest side of a map that is computed whole; that takes 1.3 GB."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
 LOWEST_M, HIGHEST_M = -450.0, 9000.0
@@ -381,35 +381,32 @@ def _kernel(
     from processes.stereo.surface import cells_inside, on_plane, surface
 
     blocks = ceil(whole.height / _block_px(whole)) * ceil(whole.width / _block_px(whole))
-    done, lock = [0], Lock()
+    done, one = [0], Lock()
     shape = None if area is None else on_plane(scene, area)
 
     def kernel(grid: Grid) -> Sequence[Raster]:
         import numpy as np
 
-        # one block: its matching takes all cores; several: each block takes one
-        made = surface(scene, grid, workers=WORKERS if blocks == 1 else 1)
+        with one:  # block after block, each on all cores: two at once would take twice the memory
+            made = surface(scene, grid, workers=WORKERS)
+            done[0] += 1
+            fraction = 0.15 + 0.8 * done[0] / blocks
+            work.progress(fraction, f"surface: block {done[0]} of {blocks}")
         dsm, confidence, origin = made.dsm, made.confidence, made.origin
         if shape is not None:
             out = ~cells_inside(shape, grid)
             dsm = np.where(out, np.float32(np.nan), dsm)
             confidence = np.where(out, np.float32(0), confidence)
             origin = np.where(out, np.uint8(Origin.OUTSIDE), origin)
-        with lock:
-            done[0] += 1
-            fraction = 0.15 + 0.8 * done[0] / blocks
-            work.progress(fraction, f"surface: block {done[0]} of {blocks}")
         return [Raster(dsm, grid), Raster(confidence, grid), Raster(origin, grid)]
 
     return kernel
 
 
 def _block_px(grid: Grid) -> int:
-    """Return the side of blocks that share the grid evenly: one, or several computed at once."""
+    """Return the side of blocks that share the grid evenly."""
     side = max(grid.height, grid.width)
-    if side <= BLOCK_PX:
-        return side
-    return ceil(side / ceil(side / (0.75 * BLOCK_PX)))
+    return ceil(side / ceil(side / BLOCK_PX))
 
 
 def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:

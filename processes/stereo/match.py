@@ -210,7 +210,8 @@ class Tones:
         row, col = np.nonzero(ok)
         if row.size < 1000:
             return None
-        there = col + np.rint(disparity[row, col]).astype(np.int64)
+        # the tip of the V may lie half a step beyond the last column
+        there = np.clip(col + np.rint(disparity[row, col]).astype(int), 0, right.shape[1] - 1)
         return cls(_ends(left[row, col]), _ends(right[row, there]))
 
     def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:

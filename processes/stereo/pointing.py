@@ -34,8 +34,12 @@ Pixels = NDArray[np.float32]
 
 BAND_PX = 100.0
 """Largest error across the epipolar lines that is looked for."""
-WINDOW_PX = 900
+WINDOW_PX = 600
 """Side of a piece of ground in which tie points are sought."""
+FEATURES, FEWEST_FEATURES = 8000, 1000
+"""How many features are sought in all pieces of an image together, and in one at least."""
+MOST_FEATURES = 4000
+"""… and at most: their comparison takes time and memory with the square."""
 HALF_PATCH = 4
 ENOUGH = 12
 
@@ -179,6 +183,7 @@ def tie_points(
     the heights that are possible there.
     """
     found: list[Floats] = []
+    features = min(MOST_FEATURES, max(FEWEST_FEATURES, FEATURES // max(len(ground), 1)))
     for lon, lat in ground:
         frame = rectify(
             left.model, right.model, lon, lat,
@@ -186,7 +191,7 @@ def tie_points(
         )  # fmt: skip
         pair = [rectified(v, frame, s) for v, s in ((left, "left"), (right, "right"))]
         limit = frame.px_per_m * 0.5 * (heights_m[1] - heights_m[0]) + 4.0
-        matches = _match_features(pair[0], pair[1], limit)
+        matches = _match_features(pair[0], pair[1], limit, features)
         if len(matches) == 0:
             continue
         fine = refine(pair[0], pair[1], matches)
@@ -202,9 +207,9 @@ def tie_points(
     return Ties(np.stack([r0, r1]), np.stack([c0, c1]))
 
 
-def _match_features(left: Pixels, right: Pixels, limit_px: float) -> Floats:
+def _match_features(left: Pixels, right: Pixels, limit_px: float, most: int) -> Floats:
     """Return matches (n, 4) as rectified row, col left and right; full-resolution pixels."""
-    a, b = (_features(image) for image in (left, right))
+    a, b = (_features(image, most) for image in (left, right))
     if a is None or b is None:
         return np.empty((0, 4))
     (at_a, desc_a), (at_b, desc_b) = a, b
@@ -247,7 +252,7 @@ def _mode(values: Floats, width: float) -> float | None:
     return float(np.median(values[i : upto[i]]))
 
 
-def _features(image: Pixels) -> tuple[Floats, Pixels] | None:
+def _features(image: Pixels, most: int) -> tuple[Floats, Pixels] | None:
     """Return SIFT positions (row, col at full resolution) and unit descriptors."""
     valid = np.isfinite(image)
     if valid.sum() < 4096:
@@ -258,7 +263,7 @@ def _features(image: Pixels) -> tuple[Floats, Pixels] | None:
     filled = np.where(valid, image, np.float32(np.median(image[valid])))
     half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     bytes8 = np.clip((half - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-    sift = cv2.SIFT.create(nfeatures=4000, contrastThreshold=0.02)
+    sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=0.02)
     points, descriptors = sift.detectAndCompute(bytes8, None)
     if descriptors is None or len(points) < ENOUGH:
         return None

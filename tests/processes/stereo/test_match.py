@@ -205,3 +205,13 @@ def test_bounds_that_make_no_sense_are_refused():
         match(image, image, 5, -5)
     with pytest.raises(ValueError, match="same rows"):
         match(image, image[:60], -5, 5)
+
+
+def test_matches_at_the_last_column_of_a_coarse_level_are_within_the_image():
+    from processes.stereo.match import Tones
+
+    right = np.tile(np.arange(40, dtype=np.float32), (40, 1))
+    disparity = np.full(right.shape, 0.6, np.float32)
+    tones = Tones.of_matches(right, right, disparity, np.ones(right.shape, bool))
+    assert tones is not None
+    assert tones.right[1] >= tones.left[1]
