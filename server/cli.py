@@ -132,7 +132,7 @@ def _migrate(_: argparse.Namespace) -> int:
 
 
 def _openapi(_: argparse.Namespace) -> int:
-    from server.openapi import write_openapi
+    from server.document import write_openapi
 
     print(write_openapi(Path("openapi/openapi.json")))
     return DONE

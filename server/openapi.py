@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -159,23 +156,6 @@ def describe(app: FastAPI, processes: Mapping[str, Process[Any, Any]]) -> dict[s
         if isinstance(route, Mount) and isinstance(route.app, FastAPI):
             _mounted(document, route.path, route.app)
     return document
-
-
-def write_openapi(path: Path) -> Path:
-    """Write the document of a default server to *path* and return it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text())
-    return path
-
-
-@cache
-def text() -> str:
-    """Return the document as it is committed: the same everywhere, whatever the settings."""
-    from server.app import create_app
-    from server.settings import Settings
-
-    document = create_app(Settings.model_construct()).openapi()
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _finish(method: str, operation: dict[str, Any]) -> None:

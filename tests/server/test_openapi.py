@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from processes import PROCESSES
 from server.auth import changes as changing
-from server.openapi import text, write_openapi
+from server.document import text, write_openapi
 
 COMMITTED = Path(__file__).parents[2] / "openapi/openapi.json"
 
