@@ -62,7 +62,7 @@ def test_the_benches_of_an_open_pit_are_ground_and_a_plant_in_it_is_not():
     """On a real quarry they went: level benches were cut by the slope of the face's trend."""
     bent = np.maximum(COL, ROW - 40)
     ground = 11.0 * np.clip(np.floor((bent - 30) / 18), 0, 5)
-    surface, plant = ground.copy(), (abs(ROW - 160) < 12) & (abs(COL - 12) < 8)
+    surface, plant = ground.copy(), (abs(ROW - 30) < 12) & (abs(COL - 12) < 8)
     surface[plant] += 15
     off = bare_earth(surface.astype(np.float32), CELL_M) - ground
     inside = abs((bent - 30) % 18 - 9) < 5.5
