@@ -3,8 +3,9 @@
 Rules, no weights. With near infrared, vegetation is told by NDVI; its threshold is read off the
 raised cells of the scene (Otsu, 1979), since uncalibrated counts shift it. With red, green and
 blue alone the excess-green index takes its place, which misses dark and autumn trees; with one
-panchromatic band or none, only the roughness of the surface is left: dense smooth crowns then
-pass for roofs, and rough old roofs are lost. Each step down costs precision, none stops a run.
+panchromatic band or none, only texture is left: how far the surface is from a plane, and how much
+the image varies even in the calmest window around. Dense smooth crowns then pass for roofs, and
+rough old roofs are lost. Each step down costs precision, none stops a run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from processes.outlines.sharpen import sharpened
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+
+UNEVEN_M, TEXTURE = 0.3, 0.06
+"""Least values of `Limits.unevenness_m` and `Limits.texture`; noise raises them."""
+WIDE_M, VOTE_M = 3.5, 1.5
 
 
 @dataclass(frozen=True)
@@ -53,23 +58,35 @@ class Limits:
     greenness: float
     leeway: float
     """How much greener a smooth surface may be and still pass for a roof."""
+    unevenness_m: float = 0.3
+    """Deviation from a plane, over a wider window, of what is as likely roof as crown."""
+    texture: float = 0.06
+    """The same for the contrast of the image: standard deviation of log brightness."""
 
 
 def limits(samples: Sequence[Sample], cell_m: float, rules: Rules | None = None) -> Limits:
     """Return the thresholds that pieces of a scene suggest."""
     rules = rules or Rules()
-    noise, index, kind = [], [], ""
+    noise, grain, index, kind = [], [], [], ""
     for sample in samples:
         above = np.nan_to_num(sample.above_ground, nan=np.inf)
         rough = roughness(sample.surface, cell_m)[above < 0.5 * rules.min_height_m]
         noise.append(rough[np.isfinite(rough)])
         kind, green = greenness(sample.bands)
+        if not kind and sample.bands:
+            grains = texture(sample.bands)[above < 0.5 * rules.min_height_m]
+            grain.append(grains[np.isfinite(grains)])
         if green is not None:
             index.append(green[np.isfinite(above) & (above > rules.min_height_m)])
     ground = np.concatenate(noise) if noise else np.zeros(0)
     noise_m = float(np.median(ground)) if ground.size else 0.0
     values = np.concatenate(index) if index else np.zeros(0)
     rough_m = max(rules.roughness_m, 1.6 * noise_m)
+    if not kind:
+        grains = np.concatenate(grain) if grain else np.zeros(0)
+        fine = float(np.quantile(grains, 0.2)) if grains.size else 0.0
+        uneven_m = max(UNEVEN_M, 2.0 * noise_m)
+        return Limits(rough_m, 0.0, 0.0, uneven_m, max(TEXTURE, 2.0 * fine))
     if kind == "ndvi":
         return Limits(rough_m, _split(values, 0.1, 0.4, 0.25), 0.1)
     return Limits(rough_m, _split(values, 0.03, 0.1, 0.05), 0.02)
@@ -82,8 +99,12 @@ def building_mask(
     rules = rules or Rules()
     found = found or limits([sample], cell_m, rules)
     raised = np.nan_to_num(sample.above_ground, nan=0.0) > rules.min_height_m
-    rough = roughness(sample.surface, cell_m)
-    mask = raised & ~_vegetation(greenness(sample.bands)[1], rough, found)
+    green = greenness(sample.bands)[1]
+    if green is None:
+        mask = raised & ~_untidy(sample, raised, cell_m, found)
+    else:
+        rough = roughness(sample.surface, cell_m)
+        mask = raised & ~_vegetation(green, rough, found)
     mask = _opened(mask, cell_m, rules.min_width_m)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     mask = _peeled(mask, sample.above_ground, cell_m)
@@ -144,6 +165,25 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     return np.where(known, smoothest, np.nan)
 
 
+def texture(bands: Mapping[str, Floats], size: int = 5) -> Floats:
+    """Return the contrast of the image in the calmest window that holds a cell, NaN if unseen.
+
+    Standard deviation of log brightness in *size* by *size* cells: crowns are speckled everywhere,
+    roofs only at their edges.
+    """
+    level = np.mean(np.stack(list(bands.values())), axis=0)
+    known = np.isfinite(level) & (level > 0)
+    if not known.any():
+        return np.full(level.shape, np.nan)
+    logs = np.log(np.where(known, level, 1.0))
+    logs = _with_nearest(logs - float(np.median(logs[known])), known)
+    flat = np.full(size, 1.0 / size)
+    mean = _separable(logs, flat, flat)
+    spread = np.sqrt(np.maximum(_separable(logs * logs, flat, flat) - mean**2, 0.0))
+    calmest = ndimage.minimum_filter(spread, size, mode="nearest")
+    return np.where(known, calmest, np.nan)
+
+
 def greenness(bands: Mapping[str, Floats]) -> tuple[str, Floats | None]:
     """Return the best vegetation index that these bands allow, and its name."""
     if {"red", "nir"} <= bands.keys():
@@ -175,10 +215,24 @@ def without_small_holes(mask: Mask, cell_m: float, min_courtyard_m2: float) -> M
     return np.asarray(mask | fill[labels])
 
 
-def _vegetation(green: Floats | None, rough: Floats, found: Limits) -> Mask:
+def _untidy(sample: Sample, raised: Mask, cell_m: float, found: Limits) -> Mask:
+    """Return the cells more like crowns than roofs by their texture and that of raised cells near.
+
+    Log ratios to the even odds of surface and image are added up.
+    """
+    rough = roughness(sample.surface, cell_m, WIDE_M)
+    score = np.nan_to_num(np.clip(np.log(np.maximum(rough, 1e-3) / found.unevenness_m), -2, 2))
+    if sample.bands:
+        grain = np.log(np.maximum(texture(sample.bands), 1e-3) / found.texture)
+        score += np.nan_to_num(np.clip(grain, -1.5, 1.5))
+    reach_px = VOTE_M / cell_m
+    votes = ndimage.gaussian_filter(np.where(raised, score, 0.0).astype(np.float32), reach_px)
+    voters = ndimage.gaussian_filter(raised.astype(np.float32), reach_px)
+    return np.asarray((votes > 0) & (voters > 0))
+
+
+def _vegetation(green: Floats, rough: Floats, found: Limits) -> Mask:
     crumpled = np.nan_to_num(rough, nan=0.0) > found.roughness_m
-    if green is None:
-        return np.asarray(ndimage.median_filter(crumpled, 5))
     unseen = ~np.isfinite(green)
     # occluded strips along walls go with what lies beside them
     index = np.nan_to_num(_with_nearest(green, ~unseen), nan=-1.0)
