@@ -40,7 +40,7 @@ class BuildingsInputs(Inputs):
     dsm: Asset = Field(description="Surface heights, one band, ellipsoidal metres.")
     dtm: Asset = Field(description="Ground heights, one band, ellipsoidal metres.")
     lod: Literal[1, 2] = Field(
-        default=1,
+        default=2,
         description="Level of detail: 1 for blocks with a flat roof, 2 for shed, gable, hip and "
         "pyramid roofs where one fits and blocks elsewhere.",
     )

@@ -60,6 +60,7 @@ def models(work, tmp_path):
     def run(frame, **options):
         path = tmp_path / "outlines.parquet"
         frame.to_parquet(path)
+        options = {"lod": 1} | options
         inputs = BuildingsInputs(footprints=Asset(href=str(path)), dsm=dsm, dtm=dtm, **options)
         made = BUILDINGS.run(inputs, work)
         city = json.loads(work.read_text(made.cityjson))
@@ -173,6 +174,7 @@ def test_blocks_of_the_village_are_within_six_decimetres(village, work):
         footprints=Asset(href=str(truth / "footprints.gpkg")),
         dsm=Asset(href=str(truth / "dsm.tif")),
         dtm=Asset(href=str(truth / "dtm.tif")),
+        lod=1,
     )
     made = BUILDINGS.run(inputs, work)
     table = geopandas.read_parquet(made.footprints.href)
