@@ -415,6 +415,7 @@ def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
     }
     facts = {
         "OROGRAPH_POINTING": json.dumps(shifts),
+        "OROGRAPH_ANCHORS": json.dumps({v.id: v.model.anchor(0.0) for v in views}),
         "OROGRAPH_TIE_POINTS": str(tied.ties),
         "OROGRAPH_TIE_RESIDUAL_BEFORE_PX": f"{tied.before_px:.3f}",
         "OROGRAPH_TIE_RESIDUAL_AFTER_PX": f"{tied.after_px:.3f}",

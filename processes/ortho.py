@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BLOCK_PX = 768
 SAMPLES, SAMPLE_PX = 4, 192
 """Heights and radiometry are judged on SAMPLES × SAMPLES windows of the surface model."""
+SAME = 1e-6
+"""Degrees, 0.1 m: closer first pixels are of one acquisition."""
 HIGHEST_M, FARTHEST_M = 250.0, 300.0
 """No building is taken to hide more: bounds the margin of a block."""
 
@@ -114,13 +116,37 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     return OrthoOutputs(ortho=ortho, ortho_source=source)
 
 
-def pointing(tags: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Return rows and columns to add to each image's projection, as process `dsm` found them."""
-    try:
-        found = json.loads(tags.get("OROGRAPH_POINTING", "{}"))
-        return {str(name): (float(row), float(col)) for name, (row, col) in found.items()}
-    except (ValueError, TypeError, AttributeError):
-        raise InvalidInput("tag OROGRAPH_POINTING of dsm is not what process dsm writes") from None
+@dataclass(frozen=True)
+class Pointing:
+    """What process `dsm` found: how far each image's projection is off, and which image that is."""
+
+    shifts_px: Mapping[str, tuple[float, float]]
+    anchors: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Pointing:
+        """Read the tags of a surface model; one made elsewhere has none."""
+        try:
+            return cls(*(_pairs(tags.get(f"OROGRAPH_{name}")) for name in ("POINTING", "ANCHORS")))
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidInput("pointing tags of dsm are not what process dsm writes") from None
+
+    def shift(self, name: str, anchor: tuple[float, float]) -> tuple[float, float]:
+        """Return rows and columns to add: by name, else by where the image's first pixel looks.
+
+        The same image is called otherwise when it comes once by its Item and once by its file.
+        """
+        if name not in self.shifts_px:
+            same = [
+                n for n, there in self.anchors.items() if hypot(*np.subtract(there, anchor)) < SAME
+            ]
+            name = same[0] if same else name
+        return self.shifts_px.get(name, (0.0, 0.0))
+
+
+def _pairs(text: str | None) -> dict[str, tuple[float, float]]:
+    found = json.loads(text or "{}")
+    return {str(name): (float(first), float(second)) for name, (first, second) in found.items()}
 
 
 def _ground(surface: RasterSource) -> tuple[Grid, ToDegrees]:
@@ -161,14 +187,14 @@ def _shots(
     from processes.stereo.orthorectify import lean
     from processes.stereo.rpc import choose
 
-    shifts = pointing(tags)
+    pointing = Pointing.of(tags)
     height_m = float(np.median([np.nanmedian(window.values) for window in windows]))
     x, y = grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2)
     found = []
     for image in images:
         raster = image.raster
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
-        camera = model.corrected(*shifts.get(image.id, (0.0, 0.0)))
+        camera = model.corrected(*pointing.shift(image.id, model.anchor(0.0)))
         ray = lean(camera, to_degrees, x, y, height_m)
         bands = tuple(range(raster.shape[0]))
         found.append(Shot(image, camera, ray.dx_dh, ray.dy_dh, bands))

@@ -73,6 +73,11 @@ class RpcModel:
             col * self.col_scale + self.col_off + self.dcol,
         )
 
+    def anchor(self, height_m: float) -> tuple[float, float]:
+        """Return where the first pixel looks, (lon, lat): tells acquisitions apart, however named."""
+        lon, lat = self.locate(0.0, 0.0, height_m)
+        return float(lon), float(lat)
+
     def locate(self, row: Any, col: Any, height: Any) -> tuple[Floats, Floats]:
         """Return (lon, lat) where the rays of pixels meet a height; NaN where Newton fails."""
         row, col, height = np.broadcast_arrays(
