@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
+COMPARABLE = 0.6
+"""Pairs whose base is at least this share of the widest are fused; narrower ones fill voids."""
+DEEP_M, WORTH_M2 = 4.0, 100.0
+"""A void is wide where a cell lies so far from what is measured; less of it is not worth a pair."""
 STRAY_M, STRAY_M2 = 4.0, 60.0
 RIM_M = 3.0
 """Voids at the outer rim are filled no further from measured cells than this."""
@@ -55,30 +60,81 @@ class Surface:
 
 
 def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
-    """Return the surface over a grid; cells that fewer than two images see stay empty."""
-    models, trusts = [], []
-    widest = max(pair.base_to_height for pair in scene.pairs)
+    """Return the surface over a grid; cells that fewer than two images see stay empty.
+
+    Pairs with a narrow base measure heights coarsely and thicken buildings, so they are matched
+    only where the good pairs leave wide voids: what a tower or a cloud hides from one of them.
+    """
+    enough = COMPARABLE * max(pair.base_to_height for pair in scene.pairs)
+    parts = [
+        (pair, piece)
+        for pair in scene.pairs
+        if isinstance(
+            piece := on_plane(scene, pair.ground).intersection(box(*grid.bounds)), Polygon
+        )
+        and not piece.is_empty
+    ]
     covered = np.zeros(grid.shape, bool)
-    for pair in scene.pairs:
-        piece = on_plane(scene, pair.ground).intersection(box(*grid.bounds))
-        if not isinstance(piece, Polygon) or piece.is_empty:
-            continue
+    for _, piece in parts:
         covered |= cells_inside(piece, grid)
-        dsm, trust = _pair_surface(scene, pair, piece, grid, workers)
-        models.append(dsm)
-        # the height error of a match goes with the inverse of the base, its weight with the square
-        trusts.append(trust * np.float32((pair.base_to_height / widest) ** 2))
-    if not models:
-        empty = np.full(grid.shape, np.nan, np.float32)
-        return Surface(empty, np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint8))
-    fused = fuse(models, trusts)
-    measured = fused.dsm.copy()
-    measured[_stray(measured, covered, grid.cell_m)] = np.nan
+    good = [part for part in parts if part[0].base_to_height >= enough]
+    narrow = [part for part in parts if part[0].base_to_height < enough]
+    found = _fused(scene, good, grid, workers)
+    for pair, piece in narrow:
+        found = _completed(scene, found, pair, piece, grid, workers)
+    measured = np.where(_stray(found.dsm, covered, grid.cell_m), np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
     dsm[outside] = np.nan
     origin[outside] = Origin.OUTSIDE
-    return Surface(dsm, np.where(origin == Origin.SEEN, fused.confidence, 0.0), origin)
+    return Surface(dsm, np.where(origin == Origin.SEEN, found.trust, 0.0), origin)
+
+
+class _Heights(NamedTuple):
+    """Measured heights, NaN where there are none, and how far they can be trusted, 0 to 1."""
+
+    dsm: Pixels
+    trust: Pixels
+
+
+def _fused(
+    scene: Scene, parts: Sequence[tuple[Pair, Polygon]], grid: Grid, workers: int
+) -> _Heights:
+    """Return what pairs of comparable bases say together."""
+    if not parts:
+        nothing = np.full(grid.shape, np.nan, np.float32)
+        return _Heights(nothing, np.zeros(grid.shape, np.float32))
+    widest = max(pair.base_to_height for pair, _ in parts)
+    found = [_pair_surface(scene, pair, piece, grid, workers) for pair, piece in parts]
+    # the height error of a match goes with the inverse of the base, its weight with the square
+    weights = [np.float32((pair.base_to_height / widest) ** 2) for pair, _ in parts]
+    fused = fuse(
+        [heights.dsm for heights in found],
+        [heights.trust * weight for heights, weight in zip(found, weights, strict=True)],
+    )
+    return _Heights(fused.dsm, fused.confidence)
+
+
+def _completed(
+    scene: Scene, known: _Heights, pair: Pair, ground: Polygon, grid: Grid, workers: int
+) -> _Heights:
+    """Return *known* with its wide voids filled by a further pair, brought to its level."""
+    holes, count = label(~np.isfinite(known.dsm) & cells_inside(ground, grid))
+    deep = distance_transform_edt(holes > 0) * grid.cell_m > DEEP_M
+    wide = np.zeros(count + 1, bool)
+    wide[np.unique(holes[deep])] = True
+    wide[0] = False
+    if np.count_nonzero(deep) * grid.cell_m**2 < WORTH_M2:
+        return known
+    new = _pair_surface(scene, pair, ground, grid, workers)
+    apart = (known.dsm - new.dsm)[np.isfinite(known.dsm) & np.isfinite(new.dsm)]
+    level = np.float32(np.median(apart)) if apart.size >= 100 else np.float32(0.0)
+    take = wide[holes] & np.isfinite(new.dsm)
+    share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
+    return _Heights(
+        np.where(take, new.dsm + level, known.dsm),
+        np.where(take, new.trust * np.float32(share), known.trust),
+    )
 
 
 def scout(
@@ -153,9 +209,7 @@ def _beyond_rim(origin: NDArray[np.uint8], cell_m: float) -> NDArray[np.bool_]:
     return np.asarray(rim[holes] & (far | (origin == Origin.EMPTY)))
 
 
-def _pair_surface(
-    scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers: int
-) -> tuple[Pixels, Pixels]:
+def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers: int) -> _Heights:
     left, right = scene.views[pair.left], scene.views[pair.right]
     x, y = (np.array(v) for v in ground.exterior.coords.xy)
     lon, lat = scene.to_degrees(x, y)
@@ -166,12 +220,13 @@ def _pair_surface(
     rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
     a, b = rectified(left, frame, "left"), rectified(right, frame, "right")
     if not (np.isfinite(a).any() and np.isfinite(b).any()):
-        return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, np.float32)
+        nothing = np.full(grid.shape, np.nan, np.float32)
+        return _Heights(nothing, np.zeros(grid.shape, np.float32))
     low, high = rays.disparities
     found = match(a, b, low, high, workers=workers)
     east, north, height = rays.points(found.disparity)
     cells = rasterise(east, north, height, found.confidence, grid)
-    return cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm)
+    return _Heights(cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm))
 
 
 def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
