@@ -74,7 +74,7 @@ class RpcModel:
         )
 
     def anchor(self, height_m: float) -> tuple[float, float]:
-        """Return where the first pixel looks, (lon, lat): tells acquisitions apart, however named."""
+        """Return where the first pixel looks, (lon, lat): it tells acquisitions apart."""
         lon, lat = self.locate(0.0, 0.0, height_m)
         return float(lon), float(lat)
 

@@ -218,3 +218,42 @@ def test_an_image_is_known_again_under_another_name():
     assert found.shift("item-right", (0.0, 0.0)) == (0.3, 1.8)
     assert found.shift("right", (2.09 + 1e-9, 47.76)) == (0.3, 1.8)
     assert found.shift("another", (2.1, 47.8)) == (0.0, 0.0)
+
+
+def test_lean_is_read_off_the_sensor_model():
+    from pyproj import Transformer
+
+    to_degrees = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True).transform
+    ray = lean(read_document("a_RPC.TXT", rpc_text(0.5)), to_degrees, X0 + 50, Y0 + 50, GROUND_M)
+    assert ray.dx_dh == pytest.approx(0.5 * CELL_M, abs=1e-3)
+    assert ray.dy_dh == pytest.approx(0.0, abs=1e-3)
+
+
+def test_radiometry_is_matched_despite_outliers():
+    rng = np.random.default_rng(0)
+    other = rng.uniform(100, 900, (2, 5000)).astype(np.float32)
+    reference = 1.7 * other - 30
+    reference[:, :300] = 4000
+    gain, offset = match_radiometry(reference, other)
+    np.testing.assert_allclose(gain, 1.7, rtol=0.1)
+    np.testing.assert_allclose(gain * 500 + offset, 1.7 * 500 - 30, rtol=0.08)
+
+
+def test_cubic_sampling_keeps_planes_and_survives_holes():
+    row, col = np.mgrid[:40, :50]
+    image = (3.0 * row + 2.0 * col)[None].astype(np.float32)
+    image[0, 10, 10] = np.nan
+    at_row, at_col = np.array([20.25, 5.5, 10.6, 10.1]), np.array([30.5, 7.75, 11.4, 9.9])
+    got = sample(Source(image).read, at_row, at_col, 1)[0]
+    np.testing.assert_allclose(got[:2], (3 * at_row + 2 * at_col)[:2], atol=1e-3)
+    assert np.isfinite(got[2])
+    assert np.isnan(got[3])
+
+
+def test_a_wall_throws_its_shadow_away_from_the_sun():
+    z = np.zeros((40, 40))
+    z[20, :] = 10.0
+    lit = sunlit(z, 1.0, 180.0, 45.0)
+    assert not lit[12:19].any()
+    assert lit[:9].all()
+    assert lit[20:].all()
