@@ -228,7 +228,7 @@ def _drawn(
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
     from processes.outlines.attached import parts
-    from processes.outlines.segment import standing
+    from processes.outlines.segment import buildings_only
     from processes.outlines.trace import groups
 
     row, col, height, width = tile
@@ -245,7 +245,7 @@ def _drawn(
     if not own.any():
         return []
     piece = scene.read(top, left, *size)
-    own = standing(own, piece.surface, taste.cell_m)
+    own = buildings_only(own, piece, taste.cell_m)
     labels = parts(
         own, piece.surface, taste.cell_m, piece.bands, shadow=_shadow(scene, piece.surface)
     )

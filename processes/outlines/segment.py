@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines.likely import likely_houses
 from processes.outlines.sharpen import sharpened
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
-UNEVEN_M, TEXTURE = 0.3, 0.06
+UNEVEN_M, TEXTURE = 0.3, 0.08
 """Least values of `Limits.unevenness_m` and `Limits.texture`; noise raises them."""
 WIDE_M, VOTE_M = 3.5, 1.5
 
@@ -60,7 +61,7 @@ class Limits:
     """How much greener a smooth surface may be and still pass for a roof."""
     unevenness_m: float = 0.3
     """Deviation from a plane, over a wider window, of what is as likely roof as crown."""
-    texture: float = 0.06
+    texture: float = 0.08
     """The same for the contrast of the image: standard deviation of log brightness."""
 
 
@@ -112,6 +113,15 @@ def building_mask(
     mask = _opened(mask, cell_m, rules.min_width_m / 2)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     return without_small_parts(mask, cell_m, rules.min_area_m2)
+
+
+def buildings_only(mask: Mask, sample: Sample, cell_m: float) -> Mask:
+    """Return the parts of a mask that look like buildings as a whole, with what is around them."""
+    mask = standing(mask, sample.surface, cell_m)
+    if greenness(sample.bands)[0] or not mask.any():
+        return mask
+    rough = roughness(sample.surface, cell_m, WIDE_M)
+    return likely_houses(mask, sample.surface, sample.above_ground, rough, sample.bands, cell_m)
 
 
 def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.5) -> Mask:
