@@ -30,6 +30,7 @@ COURTYARD_M2 = 25.0
 OPEN_M2, CLEAR_M = 400.0, 10.0
 BRINK_M2, BRINK_SIDED = 100.0, 0.7
 BENCH_M2 = 250.0
+VAST_UP = 0.8
 YARD_M, LEVEL_M = 0.8, 0.4
 """How far from the ground around a sunken and any other region may lie to belong to it …"""
 SLACK = 0.02
@@ -69,7 +70,9 @@ def ground_cells(
     which only its height tells apart.
     """
     regions = cut(relief, cell_m, heights)
-    wide = regions.width_m > largest_object_m
+    # bushes and rocks leave a hillside no wide disc, and it may be higher than most around it
+    vast = (regions.area_m2 > largest_object_m**2) & (regions.up < VAST_UP)
+    wide = (regions.width_m > largest_object_m) | vast
     clear = (regions.up < 0.1) | ((regions.up < 0.5) & (regions.width_m > CLEAR_M))
     land = clear & (regions.area_m2 > OPEN_M2)
     yard = (regions.down >= 0.5) & (regions.up < 0.2) & (regions.area_m2 > COURTYARD_M2)
@@ -129,13 +132,12 @@ def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regio
     number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     label = number[label]
     count = int(kept.sum()) + 1
-    up, down, one_sided = _border_steps(
-        filled, label, count, _without_small_voids(known, cell_m), cell_m
-    )
+    seen = _without_small_voids(known, cell_m)
+    up, down, one_sided = _border_steps(filled, label, count, seen, cell_m)
     return Regions(
         label=label,
         area_m2=np.bincount(label.ravel(), minlength=count).astype(np.float64) * cell_m**2,
-        width_m=_widths(label, count, cell_m),
+        width_m=_widths(label, count, seen, cell_m),
         up=up,
         down=down,
         one_sided=one_sided,
@@ -167,8 +169,11 @@ def _range_within(heights: Heights, radius: int) -> Heights:
     return np.asarray(cv2.dilate(heights, disc) - cv2.erode(heights, disc), np.float32)
 
 
-def _widths(label: NDArray[np.int32], count: int, cell_m: float) -> NDArray[np.float64]:
-    inner = cv2.distanceTransform((label > 0).astype(np.uint8), cv2.DIST_L2, 5)
+def _widths(
+    label: NDArray[np.int32], count: int, seen: NDArray[np.bool_], cell_m: float
+) -> NDArray[np.float64]:
+    # Land goes on beyond the rim of what was observed, whatever its shape.
+    inner = cv2.distanceTransform(((label > 0) | ~seen).astype(np.uint8), cv2.DIST_L2, 5)
     width = np.zeros(count, np.float64)
     np.maximum.at(width, label.ravel(), inner.ravel())
     return 2 * width * cell_m
