@@ -60,10 +60,11 @@ class Reader:
 
     def sibling(self, href: str, base: str) -> tuple[Path, str] | None:
         """As `local`, or None where there is no such file: for sidecars that may exist."""
-        if _is_url(_resolved(href, base)) and self._own(_resolved(href, base)) is None:
-            return None  # a guess is not worth a request to somebody else's server
+        address = _resolved(href, base)
         try:
-            return self.local(href, base)
+            if _is_url(address) and self._own(address) is None:
+                return None  # a guess is not worth a request to somebody else's server
+            return self.local(address)
         except AssetMissing:
             return None
 

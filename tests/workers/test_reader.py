@@ -122,3 +122,15 @@ def test_a_relative_reference_is_read_beside_its_document(tmp_path):
     assert path == tmp_path / "left.tif"
     with pytest.raises(AssetMissing):
         reader.local("right.tif", str(tmp_path / "request.json"))
+
+
+def test_a_sidecar_that_is_not_there_is_no_fault(tmp_path):
+    (tmp_path / "a.tif").write_text("image")
+    (tmp_path / "a.geom").write_text("model")
+    own = Reader(cache=tmp_path / "c", own={"http://maps.example/uploads": tmp_path})
+    address = "http://maps.example/uploads/a.tif"
+    assert own.sibling("a_RPC.TXT", address) is None
+    assert own.sibling("a.geom", address) == (tmp_path / "a.geom", address[:-3] + "geom")
+    files = Reader(cache=tmp_path / "c", files=True)
+    assert files.sibling("a_RPC.TXT", str(tmp_path / "a.tif")) is None
+    assert Reader(cache=tmp_path / "c").sibling("b.geom", "http://far.example/b.tif") is None
