@@ -288,7 +288,8 @@ def _turning(ring: Any, shared: set[tuple[float, float]]) -> Floats:
     scale = np.hypot(*before.T) * np.hypot(*after.T)
     keep = turn > 1e-6 * np.maximum(scale, 1e-9)
     keep |= np.array([tuple(point) in shared for point in points.tolist()])
-    return points[keep] if keep.sum() >= 3 else points
+    kept: Floats = points[keep] if keep.sum() >= 3 else points
+    return kept
 
 
 def _cell_polygon(mask: NDArray[np.bool_]) -> Any:
