@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("target", ["env", "test", "check", "demo", "up", "bench", "clean", "help"])
 def test_make_knows_its_targets(target: str) -> None:
-    said = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    said = subprocess.run(
+        ["make", "--no-print-directory", "-n", target], cwd=ROOT, capture_output=True, text=True
+    )
     assert said.returncode == 0, said.stderr
 
 
@@ -26,7 +28,7 @@ def test_ci_runs_exactly_make_test() -> None:
 
 
 def test_the_demo_ends_by_itself_where_asked() -> None:
-    command = ["make", "-n", "demo", "DEMO_EXIT=1"]
+    command = ["make", "--no-print-directory", "-n", "demo", "DEMO_EXIT=1"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert said.stdout.splitlines()[-1].endswith("orograph demo --exit")
 
