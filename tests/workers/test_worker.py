@@ -147,7 +147,6 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Bench) -
     for attempt in (1, 2, 3):
         shared.until(job_id, "running", attempts=attempt)
         os.kill(shared.pid(job_id), signal.SIGKILL)
-        shared.until(job_id, "accepted", "failed")
     job = shared.until(job_id, "failed")
     assert (job.attempts, job.fault["type"]) == (3, "WorkerEnded")
 
