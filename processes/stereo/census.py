@@ -12,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
-LANES = 16
-"""Slices are a multiple of this many disparities long: one vector register of uint16."""
+from processes.stereo.lanes import LANES, differences
 
 NO_DATA_COST = np.uint8(16)
 """Cost of comparing with a pixel that is not there: what unrelated codes cost, so neutral."""
@@ -31,7 +29,7 @@ class Slices:
     """Which disparities are looked at: ``first[r, c] + k`` for k < ``count[r, c]``.
 
     They are in steps of 1/``per_px`` pixel; those of a pixel begin at ``start`` in a flat array.
-    ``count`` is a multiple of LANES.
+    ``count`` is a multiple of LANES, 0 where nothing is looked for.
     """
 
     first: NDArray[np.int32]
@@ -46,36 +44,36 @@ class Slices:
 
     @classmethod
     def between(
-        cls, lo: NDArray[np.float32], hi: NDArray[np.float32], *, per_px: int = 1
+        cls,
+        lo: NDArray[np.float32],
+        hi: NDArray[np.float32],
+        *,
+        per_px: int = 1,
+        where: NDArray[np.bool_] | None = None,
     ) -> Slices:
-        """Return slices that cover [lo, hi] (pixels), widened to whole lanes around the middle."""
+        """Return slices that cover [lo, hi] (pixels), widened to whole lanes around the middle.
+
+        Nothing is looked for outside of *where*.
+        """
         low = np.floor(lo * per_px).astype(np.int32)
         need = np.ceil(hi * per_px).astype(np.int32) - low + 1
         count = (np.maximum(need, 1) + LANES - 1) // LANES * LANES
         first = low - (count - need) // 2
+        if where is not None:
+            count *= where
         ends = np.cumsum(count, dtype=np.int64).reshape(count.shape)
         return cls(np.ascontiguousarray(first), np.ascontiguousarray(count), ends - count, per_px)
 
 
-@intrinsic
-def popcount(typingctx, word):  # type: ignore[no-untyped-def]
-    """Return the number of set bits of a uint64, as the one machine instruction it is."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.ctpop(args[0])
-
-    return types.uint64(types.uint64), codegen
-
-
 @njit(cache=True, nogil=True)
 def census(image, offsets):  # type: ignore[no-untyped-def]
-    """Return uint64 codes (row, col) of a float32 image and whether all its neighbours exist.
+    """Return uint32 codes (row, col) of a float32 image and whether all its neighbours exist.
 
-    *offsets* is (n ≤ 63, 2): row and column of each neighbour. A neighbour that is missing (NaN or
+    *offsets* is (n ≤ 32, 2): row and column of each neighbour. A neighbour that is missing (NaN or
     beyond the border) leaves its bit 0; a pixel that is itself NaN is not valid.
     """
     rows, cols = image.shape
-    codes = np.zeros((rows, cols), np.uint64)
+    codes = np.zeros((rows, cols), np.uint32)
     valid = np.zeros((rows, cols), np.uint8)
     for r in range(rows):
         for c in range(cols):
@@ -90,9 +88,9 @@ def census(image, offsets):  # type: ignore[no-untyped-def]
             here = image[r, first:last]
             there = image[rr, first + dc : last + dc]
             code = codes[r, first:last]
-            bit = np.uint64(k)
+            bit = np.uint32(k)
             for c in range(last - first):
-                code[c] |= np.uint64(there[c] < here[c]) << bit
+                code[c] |= np.uint32(there[c] < here[c]) << bit
     return codes, valid
 
 
@@ -110,7 +108,7 @@ def window(rows: int, cols: int, *, spread: int = 1) -> NDArray[np.int64]:
     return np.array(grid, np.int64)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cost_slices(  # type: ignore[no-untyped-def]
     left, left_ok, left_grey, right, right_ok, right_grey, pad, first, count, start, per_px, cost
 ):
@@ -120,22 +118,15 @@ def cost_slices(  # type: ignore[no-untyped-def]
     """
     rows, cols = first.shape
     for r in range(rows):
+        codes, oks, greys = right[r], right_ok[r], right_grey[r]
         for c in range(cols):
             n = count[r, c]
             s = start[r, c]
-            out = cost[s : s + n]
             if left_ok[r, c] == 0:
-                for k in range(n):
-                    out[k] = NO_DATA_COST
+                cost[s : s + n] = NO_DATA_COST
                 continue
             at = c * per_px + first[r, c] + pad
-            there = right[r, at : at + n]
-            ok = right_ok[r, at : at + n]
-            greys = right_grey[r, at : at + n]
-            here = left[r, c]
-            grey = np.int16(left_grey[r, c])
-            for k in range(n):
-                bits = np.uint8(popcount(here ^ there[k]))
-                apart = np.uint8(abs(np.int16(grey - np.int16(greys[k]))) >> np.int16(1))
-                value = np.uint8(bits + min(apart, GREY_CAP))
-                out[k] = value if ok[k] != 0 else NO_DATA_COST
+            differences(
+                left[r, c], left_grey[r, c], GREY_CAP, NO_DATA_COST, codes, oks, greys, at,
+                cost, s, n,
+            )  # fmt: skip

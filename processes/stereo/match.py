@@ -233,8 +233,8 @@ def _level(
 ) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away."""
     rows = left.shape[0]
-    cells = float(np.sum(hi - lo + 16.0)) * recipe.per_px
-    cuts = np.linspace(0, rows, int(np.ceil(cells / STRIP_CELLS)) + 1).astype(int)
+    cells = float(np.sum(hi - lo + 16.0, where=np.isfinite(left))) * recipe.per_px
+    cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []
     for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
@@ -250,12 +250,12 @@ def _strip(
     left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe
 ) -> _Level:
     q = recipe.per_px
-    slices = Slices.between(lo, hi, per_px=q)
+    codes, ok = census(left, window(*CENSUS_PX))
+    slices = Slices.between(lo, hi, per_px=q, where=ok != 0)
     where = (slices.first, slices.count, slices.start)
     lowest = int(slices.first.min())
     highest = int((slices.first + slices.count).max())
     fine = _resampled(right, q)
-    codes, ok = census(left, window(*CENSUS_PX))
     there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
     pad = max(0, -lowest, left.shape[1] * q + highest - there.shape[1]) + 1
     greys = tones.grey(left, tones.left)
@@ -265,11 +265,11 @@ def _strip(
     )
     cost = np.empty(slices.size, np.uint8)
     cost_slices(codes, ok, greys, there, there_ok, there_grey, pad, *where, q, cost)
-    total = np.zeros(slices.size, np.uint16)
+    total = np.empty(slices.size, np.uint16)
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
-    p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint16)
+    p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     for up in (False, True):
-        sweep(cost, *where, greys, np.uint16(recipe.p1), p2, lowest, highest - lowest, up, total)
+        sweep(cost, *where, greys, np.uint8(recipe.p1), p2, lowest, highest - lowest, up, total)
     best, near, rival, back = winners(total, *where, q, right.shape[1])
     column = np.arange(left.shape[1]) * q + best + pad
     outside = np.take_along_axis(there_ok, column, 1) == 0

@@ -23,7 +23,7 @@ def test_each_bit_tells_one_neighbour_darker_than_the_centre():
     offsets = window(3, 5)
     codes, _ = census(SCENE, offsets)
     for k, (r, c) in enumerate(offsets):
-        bit = (codes[5, 8] >> np.uint64(k)) & np.uint64(1)
+        bit = (codes[5, 8] >> np.uint32(k)) & np.uint32(1)
         assert bit == (SCENE[5 + r, 8 + c] < SCENE[5, 8])
 
 
@@ -35,7 +35,7 @@ def test_missing_pixels_are_not_valid_and_missing_neighbours_give_no_bit():
     assert not valid[4, 4]
     assert codes[0, 0] < 2**8
     offsets = [tuple(o) for o in window(3, 3)]
-    assert not (codes[5, 5] >> np.uint64(offsets.index((-1, -1)))) & np.uint64(1)
+    assert not (codes[5, 5] >> np.uint32(offsets.index((-1, -1)))) & np.uint32(1)
 
 
 @given(lo=st.floats(-50, 50, width=32), length=st.floats(0, 80, width=32), per_px=st.integers(1, 4))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from processes.stereo.census import LANES, Slices
-from processes.stereo.sgm import NEVER, sweep, winners
+from processes.stereo.census import Slices
+from processes.stereo.lanes import LANES
+from processes.stereo.sgm import NEVER, NOTHING, sweep, winners
 
 FAR = 0x3FFF
 PATHS = {(0, -1): (-1, 0), (-1, -1): (-1, 1), (-1, 0): (0, -1), (-1, 1): (-1, -1)}
@@ -34,7 +35,7 @@ def plainly(cost, guide, p1, p2, sign):
                     step = np.minimum(padded[:-2], padded[2:]) + p1
                     terms.append(np.minimum(np.minimum(before, step), least + jump) - least)
                 if len(terms) == 2:
-                    line[r, c] = cost[r, c] + (terms[0] + terms[1]) // 2
+                    line[r, c] = cost[r, c] + (terms[0] + terms[1] + 1) // 2
                 else:
                     line[r, c] = cost[r, c] + sum(terms)
         total += line
@@ -46,12 +47,12 @@ def test_sweeps_are_the_recursion_written_out(up):
     rng = np.random.default_rng(5)
     cost = rng.integers(0, 40, (6, 9, LANES)).astype(np.uint8)
     guide = rng.integers(0, 255, (6, 9)).astype(np.uint8)
-    p2 = np.linspace(60, 20, 256).astype(np.uint16)
+    p2 = np.linspace(60, 20, 256).astype(np.uint8)
     low = np.full((6, 9), -5, np.float32)
     slices = Slices.between(low, low + LANES - 1)
     total = np.zeros(slices.size, np.uint16)
     where = (slices.first, slices.count, slices.start)
-    sweep(cost.ravel(), *where, guide, np.uint16(7), p2, -5, LANES, up, total)
+    sweep(cost.ravel(), *where, guide, np.uint8(7), p2, -5, LANES, up, total)
     expected = plainly(cost, guide, 7, p2.astype(int), -1 if up else 1)
     assert_array_equal(total.reshape(cost.shape), expected)
 
@@ -67,9 +68,9 @@ def test_pixels_with_other_ranges_meet_at_the_same_disparity():
             cost[slices.start[0, c] + 9 - slices.first[0, c]] = 0
     total = np.zeros(slices.size, np.uint16)
     where = (slices.first, slices.count, slices.start)
-    guide, p2 = np.zeros((1, 8), np.uint8), np.full(256, 50, np.uint16)
+    guide, p2 = np.zeros((1, 8), np.uint8), np.full(256, 50, np.uint8)
     for up in (False, True):
-        sweep(cost, *where, guide, np.uint16(10), p2, 0, 19, up, total)
+        sweep(cost, *where, guide, np.uint8(10), p2, 0, 19, up, total)
     best, near, rival, right = winners(total, *where, 1, 20)
     assert_array_equal(best, np.full((1, 8), 9))
     assert np.all(near[..., 1] < near[..., 0])
@@ -85,3 +86,40 @@ def test_a_right_pixel_that_nobody_looks_at_is_never_matched():
     right = winners(total, slices.first, slices.count, slices.start, 1, 40)[3]
     assert np.all(right[0, 3 + LANES :] == NEVER)
     assert np.all(right[0, : 3 + LANES - 1] != NEVER)
+
+
+def test_an_empty_slice_is_gone_around():
+    """A pixel without data has no cells, and its neighbours' paths start anew behind it."""
+    low = np.zeros((3, 5), np.float32)
+    where = np.ones((3, 5), bool)
+    where[1, 2] = False
+    slices = Slices.between(low, low + LANES - 1, where=where)
+    assert slices.size == 14 * LANES
+    rng = np.random.default_rng(2)
+    cost = rng.integers(0, 40, slices.size).astype(np.uint8)
+    total = np.empty(slices.size, np.uint16)
+    place = (slices.first, slices.count, slices.start)
+    guide, p2 = np.zeros((3, 5), np.uint8), np.zeros(256, np.uint8)
+    for up in (False, True):
+        sweep(cost, *place, guide, np.uint8(0), p2, 0, LANES, up, total)
+    # a jump costs nothing: eight paths, each the pixel's own cost
+    assert_array_equal(total, 8 * cost.astype(np.uint16))
+    best, near, rival, _ = winners(total, *place, 1, 5)
+    assert best[1, 2] == 0
+    assert near[1, 2, 1] == rival[1, 2] == NOTHING
+    own = cost.reshape(14, LANES)
+    assert_array_equal(best[where], own.argmin(axis=1))
+
+
+def test_winners_are_what_sorting_says():
+    rng = np.random.default_rng(8)
+    low = rng.integers(-4, 4, (4, 6)).astype(np.float32)
+    slices = Slices.between(low, low + 2 * LANES - 1)
+    total = rng.integers(0, 900, slices.size).astype(np.uint16)
+    place = (slices.first, slices.count, slices.start)
+    best, near, rival, _ = winners(total, *place, 2, 6)
+    own = total.reshape(4, 6, 2 * LANES).astype(int)
+    assert_array_equal(best, own.argmin(axis=2) + slices.first)
+    assert_array_equal(near[..., 1], own.min(axis=2))
+    far = np.abs(np.arange(2 * LANES) - own.argmin(axis=2)[..., None]) >= 4
+    assert_array_equal(rival, np.where(far, own, NOTHING).min(axis=2))
