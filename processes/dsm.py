@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, isfinite
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,8 +36,11 @@ from processes.core.process import (
 from processes.core.raster import Grid, Image, Raster, RasterSource
 
 if TYPE_CHECKING:
+    import geopandas
+
+    from processes.stereo.adjust import Control, Pointing
     from processes.stereo.coverage import Pair
-    from processes.stereo.pointing import Pointing, View
+    from processes.stereo.pointing import View
     from processes.stereo.surface import Scene
 
 Geometry = Annotated[
@@ -60,6 +63,7 @@ BLOCK_PX = 2200
 """Largest side of a map that is computed whole; that takes 1.3 GB."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
+FEWEST_GCPS = 3
 LOWEST_M, HIGHEST_M = -450.0, 9000.0
 BELOW_M, ABOVE_M = 40.0, 200.0
 """How far pits and towers may lie beyond the tie points; the matcher finds its own way there."""
@@ -86,6 +90,13 @@ class DsmInputs(Inputs):
         default="auto",
         description="What the heights of dem stand on. auto: as its reference system says, else "
         "whichever of the two fits the images; geoid is EGM96.",
+    )
+    gcps: Asset | None = Field(
+        default=None,
+        description="Ground control points, GeoJSON or GeoPackage: points whose third coordinate "
+        "is the height above the ellipsoid, with the properties image (an image's id), row and col "
+        "(from 0 at the middle of the first pixel); one feature an observation. Three or more "
+        "fix the absolute position.",
     )
     resolution_m: float | None = Field(
         default=None,
@@ -123,7 +134,8 @@ def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
     dem = work.open_raster(inputs.dem) if inputs.dem else None
 
     work.progress(0.03, f"tie points between {len(views)} images")
-    tied, heights_m = tie(views, dem, inputs.dem_heights, area)
+    control = control_of(work.read_vector(inputs.gcps), views) if inputs.gcps else None
+    tied, heights_m = tie(views, dem, inputs.dem_heights, area, control)
     scene, grid = plan(views, tied, heights_m, area, crs, inputs.resolution_m)
     work.progress(0.15, _pointing_message(tied))
 
@@ -226,16 +238,52 @@ def utm_zone(lon: float, lat: float) -> str:
     return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
 
 
+def control_of(frame: geopandas.GeoDataFrame, views: Sequence[View]) -> Control:
+    """Return ground control points as the adjustment takes them. Raises InvalidInput."""
+    import numpy as np
+
+    from processes.stereo.adjust import Control
+
+    missing = {"image", "row", "col"} - set(frame.columns)
+    if missing:
+        raise InvalidInput(f"input gcps: its points lack {', '.join(sorted(missing))}")
+    points = frame.geometry
+    if not (points.geom_type == "Point").all() or not points.has_z.all():
+        raise InvalidInput("input gcps: give points with a height, [longitude, latitude, height]")
+    if frame.crs is None or len(frame) < FEWEST_GCPS:
+        raise InvalidInput(f"input gcps: give {FEWEST_GCPS} points or more, with their system")
+    number = {view.id: v for v, view in enumerate(views)}
+    unknown = sorted(set(map(str, frame["image"])) - set(number))
+    if unknown:
+        raise InvalidInput(
+            f"input gcps: no image is called {unknown[0]}; there are {', '.join(number)}"
+        )
+    at = points.to_crs("EPSG:4326")
+    row, col = (np.asarray(frame[name], float) for name in ("row", "col"))
+    heights = np.asarray(points.z, float)
+    if not (np.isfinite(row) & np.isfinite(col) & np.isfinite(heights)).all():
+        raise InvalidInput("input gcps: a row, column or height is not a number")
+    return Control(
+        view=np.array([number[str(name)] for name in frame["image"]]),
+        row=row,
+        col=col,
+        lon=np.asarray(at.x, float),
+        lat=np.asarray(at.y, float),
+        height_m=heights,
+    )
+
+
 def tie(
     views: Sequence[View],
     dem: RasterSource | None,
     dem_heights: Literal["auto", "ellipsoid", "geoid"],
     area: Any,
+    control: Control | None = None,
 ) -> tuple[Pointing, tuple[float, float]]:
     """Return sensor models that agree, and the bounds of the heights in the scene."""
     import numpy as np
 
-    from processes.stereo import coverage, pointing
+    from processes.stereo import adjust, coverage, pointing
 
     low = max(LOWEST_M, max(v.model.height_off - v.model.height_scale for v in views))
     high = min(HIGHEST_M, min(v.model.height_off + v.model.height_scale for v in views))
@@ -256,13 +304,14 @@ def tie(
         heights_m=(low, high),
         gsd_m=gsd_m,
     )
-    if ties.count < pointing.ENOUGH:
+    if ties.count < adjust.ENOUGH:
         raise NoTexture(
             "no common features were found in the images: are they of one place, cloud-free and in "
             "one season?"
         )
-    tied = pointing.adjust([v.model for v in views], ties, height_m=middle)
-    if dem is not None:
+    models = [v.model for v in views]
+    tied = adjust.adjust(models, ties, height_m=middle, control=control)
+    if dem is not None and control is None:
         tied = _lifted(views, tied, dem, dem_heights, pairs[0], gsd_m)
     return tied, _bounds(tied)
 
@@ -287,6 +336,7 @@ def _lifted(
     import numpy as np
 
     from processes.stereo import coverage, elevation, pointing
+    from processes.stereo.epipolar import Local
     from processes.stereo.geoid import undulation_m
     from processes.stereo.surface import scout
 
@@ -301,7 +351,15 @@ def _lifted(
         reference = elevation.stated_reference(dem) or elevation.likely_reference(
             height, ground, lon, lat
         )
-    if reference == "geoid":
+    geoid = reference == "geoid"
+    beside = elevation.offset(dem, lon, lat, height, geoid=geoid)
+    if beside.moves:
+        tied = elevation.beside(tied, beside.east_m, beside.north_m)
+        local = Local(float(np.mean(lon)), float(np.mean(lat)))
+        east, north = local.metres(lon, lat)
+        lon, lat = local.degrees(east + beside.east_m, north + beside.north_m)
+        ground = elevation.heights_at(dem, lon, lat)
+    if geoid:
         ground = ground + undulation_m(lon, lat)
     px_per_m = pair.base_to_height / gsd_m
     return elevation.lifted(tied, elevation.lift_m(height, ground, px_per_m))
@@ -345,7 +403,7 @@ def plan(
     from shapely.ops import unary_union
 
     from processes.stereo import coverage
-    from processes.stereo.pointing import ENOUGH
+    from processes.stereo.adjust import ENOUGH
     from processes.stereo.surface import Scene, on_plane
 
     corrected = [replace(v, model=m) for v, m in zip(views, tied.models, strict=True)]
@@ -410,9 +468,8 @@ def _block_px(grid: Grid) -> int:
 
 
 def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
-    shifts = {
-        v.id: [round(r, 4), round(c, 4)] for v, (r, c) in zip(views, tied.shifts_px, strict=True)
-    }
+    added = zip(views, tied.corrections_px, strict=True)
+    shifts = {view.id: [round(px, 4) for px in correction] for view, correction in added}
     facts = {
         "OROGRAPH_POINTING": json.dumps(shifts),
         "OROGRAPH_ANCHORS": json.dumps({v.id: v.model.anchor(0.0) for v in views}),
@@ -421,6 +478,8 @@ def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
         "OROGRAPH_TIE_RESIDUAL_AFTER_PX": f"{tied.after_px:.3f}",
         "VERTICAL_REFERENCE": "WGS84 ellipsoid",
     }
+    if isfinite(tied.control_px):
+        facts["OROGRAPH_CONTROL_RESIDUAL_PX"] = f"{tied.control_px:.3f}"
     origins = "0 outside, 1 measured, 2 filled occlusion, 3 filled gap, 4 interpolated, 5 empty"
     return [
         Layer("dsm", band_names=["height"], tags=facts),

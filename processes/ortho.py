@@ -120,33 +120,38 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
 class Pointing:
     """What process `dsm` found: how far each image's projection is off, and which image that is."""
 
-    shifts_px: Mapping[str, tuple[float, float]]
-    anchors: Mapping[str, tuple[float, float]]
+    corrections_px: Mapping[str, tuple[float, ...]]
+    anchors: Mapping[str, tuple[float, ...]]
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> Pointing:
         """Read the tags of a surface model; one made elsewhere has none."""
         try:
-            return cls(*(_pairs(tags.get(f"OROGRAPH_{name}")) for name in ("POINTING", "ANCHORS")))
+            return cls(
+                _numbers(tags.get("OROGRAPH_POINTING"), 2, 6),
+                _numbers(tags.get("OROGRAPH_ANCHORS"), 2),
+            )
         except (ValueError, TypeError, AttributeError):
             raise InvalidInput("pointing tags of dsm are not what process dsm writes") from None
 
-    def shift(self, name: str, anchor: tuple[float, float]) -> tuple[float, float]:
-        """Return rows and columns to add: by name, else by where the image's first pixel looks.
+    def correction(self, name: str, anchor: tuple[float, float]) -> tuple[float, ...]:
+        """Return rows, columns and tilts to add: by name, else by where the first pixel looks.
 
         The same image is called otherwise when it comes once by its Item and once by its file.
         """
-        if name not in self.shifts_px:
+        if name not in self.corrections_px:
             same = [
                 n for n, there in self.anchors.items() if hypot(*np.subtract(there, anchor)) < SAME
             ]
             name = same[0] if same else name
-        return self.shifts_px.get(name, (0.0, 0.0))
+        return self.corrections_px.get(name, (0.0, 0.0))
 
 
-def _pairs(text: str | None) -> dict[str, tuple[float, float]]:
-    found = json.loads(text or "{}")
-    return {str(name): (float(first), float(second)) for name, (first, second) in found.items()}
+def _numbers(text: str | None, *lengths: int) -> dict[str, tuple[float, ...]]:
+    found = {str(name): tuple(map(float, v)) for name, v in json.loads(text or "{}").items()}
+    if not all(len(values) in lengths for values in found.values()):
+        raise ValueError("a value too many or too few")
+    return found
 
 
 def _ground(surface: RasterSource) -> tuple[Grid, ToDegrees]:
@@ -194,7 +199,7 @@ def _shots(
     for image in images:
         raster = image.raster
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
-        camera = model.corrected(*pointing.shift(image.id, model.anchor(0.0)))
+        camera = model.corrected(*pointing.correction(image.id, model.anchor(0.0)))
         ray = lean(camera, to_degrees, x, y, height_m)
         bands = tuple(range(raster.shape[0]))
         found.append(Shot(image, camera, ray.dx_dh, ray.dy_dh, bands))

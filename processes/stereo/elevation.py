@@ -16,8 +16,10 @@ from pyproj import CRS, Transformer
 
 from processes.core.errors import InvalidInput
 from processes.core.raster import RasterSource
+from processes.stereo import coregister
+from processes.stereo.adjust import Pointing
+from processes.stereo.epipolar import Local
 from processes.stereo.geoid import undulation_m
-from processes.stereo.pointing import Pointing
 
 Floats = NDArray[np.float64]
 Reference = Literal["ellipsoid", "geoid"]
@@ -72,6 +74,32 @@ def likely_reference(heights: Floats, above_dem: Floats, lon: Floats, lat: Float
     return "geoid" if lifted < plain else "ellipsoid"
 
 
+def offset(
+    dem: RasterSource, lon: Floats, lat: Floats, height: Floats, *, geoid: bool
+) -> coregister.Offset:
+    """Return how far points of a scene must move east and north to stand where the model does."""
+    local = Local(float(np.mean(lon)), float(np.mean(lat)))
+
+    def ground(east: Floats, north: Floats) -> Floats:
+        at = local.degrees(east, north)
+        return heights_at(dem, *at) + (undulation_m(*at) if geoid else 0.0)
+
+    return coregister.offset(local.metres(lon, lat), height, ground, spacing_m(dem, local))
+
+
+def spacing_m(dem: RasterSource, local: Local) -> float:
+    """Return the side of the square as large as a cell of the model at a place."""
+    assert dem.grid is not None  # `heights_at` has refused such a model
+    to_degrees = Transformer.from_crs(dem.grid.crs, "EPSG:4326", always_xy=True)
+    from_degrees = Transformer.from_crs("EPSG:4326", dem.grid.crs, always_xy=True)
+    row, col = dem.grid.rowcol(
+        *(np.array([v]) for v in from_degrees.transform(local.lon, local.lat))
+    )
+    corners = dem.grid.xy(row + np.array([0, 0, 1]), col + np.array([0, 1, 0]))
+    at = local.metres(*to_degrees.transform(*corners))
+    return float(np.sqrt(abs(np.linalg.det(at[:, 1:] - at[:, :1]))))
+
+
 def lift_m(height_m: Floats, ground_m: Floats, px_per_m: float) -> float:
     """Return how much higher the scene should stand, given a coarse model's heights beside its own.
 
@@ -94,18 +122,30 @@ def lifted(tied: Pointing, lift: float) -> Pointing:
     first = tied.models[0]
     row, col = first.project(tied.lon, tied.lat, tied.height_m)
     lon, lat = first.locate(row, col, tied.height_m + lift)
-    models, shifts = [first], [tied.shifts_px[0]]
-    for model, shift in zip(tied.models[1:], tied.shifts_px[1:], strict=True):
+    return _moved(tied, lon, lat, tied.height_m + lift)
+
+
+def beside(tied: Pointing, east_m: float, north_m: float) -> Pointing:
+    """Return the pointing whose rays meet so much further east and north."""
+    local = Local(float(np.mean(tied.lon)), float(np.mean(tied.lat)))
+    lon, lat = local.degrees(np.array(east_m), np.array(north_m))
+    return _moved(tied, tied.lon + lon - local.lon, tied.lat + lat - local.lat, tied.height_m)
+
+
+def _moved(tied: Pointing, lon: Floats, lat: Floats, height: Floats) -> Pointing:
+    """Return the pointing whose rays meet at other places than those of *tied*."""
+    models, added = [], []
+    for model, (row0, col0, *tilt) in zip(tied.models, tied.corrections_px, strict=True):
         was = model.project(tied.lon, tied.lat, tied.height_m)
-        now = model.project(lon, lat, tied.height_m + lift)
-        drow, dcol = (float(np.median(a - b)) for a, b in zip(was, now, strict=True))
-        models.append(model.corrected(drow, dcol))
-        shifts.append((shift[0] + drow, shift[1] + dcol))
+        now = model.project(lon, lat, height)
+        drow, dcol = (round(float(np.median(a - b)), 6) for a, b in zip(was, now, strict=True))
+        models.append(model.corrected(drow, dcol) if drow or dcol else model)
+        added.append((row0 + drow, col0 + dcol, *tilt))
     return replace(
         tied,
         models=tuple(models),
-        shifts_px=tuple(shifts),
+        corrections_px=tuple(added),
         lon=lon,
         lat=lat,
-        height_m=tied.height_m + lift,
+        height_m=height,
     )

@@ -1,23 +1,20 @@
-"""Pointing: tie points between images, and the image shifts that make their rays meet.
+"""Tie points between images: what pointing is measured with.
 
 Satellites know their attitude to a few pixels. Across the epipolar lines that error stops every
-matcher, along them it is height; so it is measured before anything is matched densely:
+matcher, along them it is height; so it is measured before anything is matched densely, and
+undone by a bundle adjustment (`adjust`):
 
 1. images are resampled to epipolar grids by the sensor models as given, at half resolution, and
    SIFT features are matched within the heights the models allow and a broad band of rows;
 2. the commonest row difference is the pair's error across; matches that keep to it are refined at
    full resolution by least squares (Gruen, 1985: shift, stretch and shear along the row, gain,
-   offset), which is good to about 0.1 px each;
-3. a bundle adjustment finds one (row, col) shift an image (Fraser & Hanley, 2003). Two images
-   fix one number only, the shift across; all else is held by a weak prior that keeps shifts
-   small. The first image is the reference and stays as it is.
+   offset), which is good to about 0.1 px each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,9 +22,10 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from processes.stereo.adjust import ENOUGH, Ties, adjust
 from processes.stereo.epipolar import EpipolarFrame, rectify, resample
 from processes.stereo.rpc import RpcModel
-from processes.stereo.triangulate import intersect, jacobian
+from processes.stereo.triangulate import intersect
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -41,7 +39,6 @@ FEATURES, FEWEST_FEATURES = 8000, 1000
 MOST_FEATURES = 4000
 """… and at most: their comparison takes time and memory with the square."""
 HALF_PATCH = 4
-ENOUGH = 12
 
 
 @dataclass(frozen=True)
@@ -53,34 +50,6 @@ class View:
     shape: tuple[int, int]
     read: Callable[[int, int, int, int], Pixels]
     """(row0, col0, height, width) → (bands, height, width), NaN where there is nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ties:
-    """Pixels that show the same ground: (view, point), NaN where a view does not have it."""
-
-    rows: Floats
-    cols: Floats
-
-    @property
-    def count(self) -> int:
-        return int(self.rows.shape[1])
-
-
-@dataclass(frozen=True, eq=False)
-class Pointing:
-    """Sensor models that agree, and how well."""
-
-    models: tuple[RpcModel, ...]
-    shifts_px: tuple[tuple[float, float], ...]
-    ties: int
-    seen: tuple[int, ...]
-    """How many of the ties each view has."""
-    before_px: float
-    after_px: float
-    lon: Floats
-    lat: Floats
-    height_m: Floats
 
 
 def rectified(view: View, frame: EpipolarFrame, side: str) -> Pixels:
@@ -404,78 +373,3 @@ def _refine(left, right, matches, half, out):  # type: ignore[no-untyped-def]
         alike = 1.0 - fit / (spread * spread)
         if done and far < 4.0 and alike > 0.64 and abs(p[2]) < 0.5 and abs(p[3]) < 0.5:
             out[n, 0], out[n, 1], out[n, 2], out[n, 3] = y, x, p[0], p[1]
-
-
-def adjust(
-    models: Sequence[RpcModel], ties: Ties, *, height_m: float, prior_px: float = 3.0
-) -> Pointing:
-    """Return the models shifted so that the rays of ties meet; the first model stays.
-
-    Point and image weights are renewed each turn. Patches across a height step are off by tenths
-    of a pixel, all to one side, so the weights seek the mode of the residuals, not their mean
-    (Geman-McClure). An image that proves wrong in what can be seen is trusted less in what cannot
-    (Cauchy): with three images, the one that is off across is also the one that is moved along.
-    """
-    start = [(m.drow, m.dcol) for m in models]
-    now = list(models)
-    before = after = float("nan")
-    lon = lat = height = np.empty(0)
-    weight = np.ones(ties.count)
-    free = range(1, len(models))
-    for turn in range(10):
-        lon, lat, height, residual = intersect(now, ties.rows, ties.cols, height_m)
-        seen = np.isfinite(residual)
-        flat = np.where(seen, residual, 0.0)
-        size = np.sqrt((flat**2).sum(axis=(0, 1)) / np.maximum(seen[:, 0].sum(axis=0), 1))
-        good = np.isfinite(size)
-        after = float(np.median(size[good])) if good.any() else float("nan")
-        if turn == 0:
-            before = after
-        limit = max(after, 0.03)
-        weight = np.where(good, 1.0 / (1.0 + (size / limit) ** 2) ** 2, 0.0)
-        normal, right = _reduced(now, lon, lat, height, flat, seen, weight)
-        for v in free:
-            shift = np.array([now[v].drow, now[v].dcol]) - start[v]
-            trust = ENOUGH * 0.01 / (prior_px**2 * (0.05 + shift @ shift / prior_px**2))
-            k = slice(2 * v, 2 * v + 2)
-            normal[k, k] += trust * np.eye(2)
-            right[k] -= trust * shift
-        step = np.linalg.solve(normal[2:, 2:], right[2:]).reshape(-1, 2)
-        now = [now[0], *(m.corrected(*s) for m, s in zip(now[1:], step, strict=True))]
-        if np.abs(step).max() < 1e-4:
-            break
-    keep = weight > 0.04
-    shifts = tuple((m.drow - r, m.dcol - c) for m, (r, c) in zip(now, start, strict=True))
-    return Pointing(
-        models=tuple(now),
-        shifts_px=shifts,
-        ties=int(keep.sum()),
-        seen=tuple(int(n) for n in np.isfinite(ties.rows[:, keep]).sum(axis=1)),
-        before_px=before,
-        after_px=after,
-        lon=lon[keep],
-        lat=lat[keep],
-        height_m=height[keep],
-    )
-
-
-def _reduced(
-    models: Sequence[RpcModel],
-    lon: Floats,
-    lat: Floats,
-    height: Floats,
-    residual: Floats,
-    seen: Any,
-    weight: Floats,
-) -> tuple[Floats, Floats]:
-    """Return the normal equations of the image shifts with every ground point eliminated."""
-    views, points = residual.shape[0], residual.shape[2]
-    a = np.stack([jacobian(m, lon, lat, height) for m in models])  # view, 3, 2, point
-    a = np.where(np.isfinite(a), a, 0.0) * seen[:, None]
-    a = np.transpose(a, (3, 0, 2, 1)).reshape(points, 2 * views, 3)
-    mask = np.transpose(seen, (2, 0, 1)).reshape(points, 2 * views)
-    e = np.transpose(residual, (2, 0, 1)).reshape(points, 2 * views)
-    inner = np.linalg.inv(np.transpose(a, (0, 2, 1)) @ a + 1e-12 * np.eye(3))
-    project = np.eye(2 * views) * mask[:, :, None] - a @ inner @ np.transpose(a, (0, 2, 1))
-    normal = np.einsum("nab,n->ab", project, weight)
-    return normal, np.einsum("na,n->a", e * mask, weight)

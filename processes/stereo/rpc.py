@@ -42,7 +42,8 @@ _A_TO_B = (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 7, 11, 14, 17, 12, 15, 18, 13, 16, 19)
 class RpcModel:
     """Ground to image by ratios of cubic polynomials (STDI-0002, RPC00B), corrected in the image.
 
-    `drow` and `dcol` are added to every projection: what a bundle adjustment found.
+    `drow` and `dcol` are added to every projection, and `tilt` times the normalised position in the
+    image: what a bundle adjustment found.
     """
 
     line_num: Floats
@@ -61,17 +62,25 @@ class RpcModel:
     height_scale: float
     drow: float = 0.0
     dcol: float = 0.0
+    tilt: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Rows by normalised row and column, columns by normalised row and column: pixels."""
     name: str = field(default="rpc", compare=False)
 
     def project(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats]:
         """Return (row, col) of ground points; any shapes that broadcast."""
-        terms = _monomials(*self._normalised(lon, lat, height))
+        row, col = self.normalised(lon, lat, height)
+        a, b, c, d = self.tilt
+        return (
+            row * (self.row_scale + a) + col * b + (self.row_off + self.drow),
+            col * (self.col_scale + d) + row * c + (self.col_off + self.dcol),
+        )
+
+    def normalised(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats]:
+        """Return (row, col) as the polynomials give them: about -1 to 1 over the image."""
+        terms = _monomials(*self._ground(lon, lat, height))
         row = np.tensordot(self.line_num, terms, 1) / np.tensordot(self.line_den, terms, 1)
         col = np.tensordot(self.samp_num, terms, 1) / np.tensordot(self.samp_den, terms, 1)
-        return (
-            row * self.row_scale + self.row_off + self.drow,
-            col * self.col_scale + self.col_off + self.dcol,
-        )
+        return row, col
 
     def anchor(self, height_m: float) -> tuple[float, float]:
         """Return where the first pixel looks, (lon, lat): it tells acquisitions apart."""
@@ -99,15 +108,20 @@ class RpcModel:
         bad = ~(miss < 1e-3)
         return np.where(bad, np.nan, lon), np.where(bad, np.nan, lat)
 
-    def corrected(self, drow: float, dcol: float) -> RpcModel:
-        """Return the model with a further image shift, in pixels."""
-        return replace(self, drow=self.drow + float(drow), dcol=self.dcol + float(dcol))
+    def corrected(self, drow: float, dcol: float, *tilt: float) -> RpcModel:
+        """Return the model with a further image shift and, where four are given, tilts; pixels."""
+        a, b, c, d = (
+            t + float(more) for t, more in zip(self.tilt, tilt or (0.0,) * 4, strict=True)
+        )
+        return replace(
+            self, drow=self.drow + float(drow), dcol=self.dcol + float(dcol), tilt=(a, b, c, d)
+        )
 
     def shifted(self, row0: float, col0: float) -> RpcModel:
         """Return the model of a crop whose first pixel is (row0, col0) of this one's image."""
         return replace(self, row_off=self.row_off - row0, col_off=self.col_off - col0)
 
-    def _normalised(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats, Floats]:
+    def _ground(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats, Floats]:
         return (
             (np.asarray(lon, float) - self.lon_off) / self.lon_scale,
             (np.asarray(lat, float) - self.lat_off) / self.lat_scale,
@@ -116,24 +130,24 @@ class RpcModel:
 
     def _with_jacobian(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats, Floats]:
         """Return row, col and d(row, col)/d(lon, lat) as an array (2, 2, …)."""
-        here = self._normalised(lon, lat, height)
+        here = self._ground(lon, lat, height)
         terms, by_lon, by_lat = _monomials(*here), *_slopes(*here)
-        values, jac = [], []
-        for num, den, scale in (
-            (self.line_num, self.line_den, self.row_scale),
-            (self.samp_num, self.samp_den, self.col_scale),
-        ):
+        values, slopes = [], []
+        for num, den in ((self.line_num, self.line_den), (self.samp_num, self.samp_den)):
             n, d = np.tensordot(num, terms, 1), np.tensordot(den, terms, 1)
-            values.append(n / d * scale)
-            jac.append(
+            values.append(n / d)
+            slopes.append(
                 [
-                    (np.tensordot(num, by, 1) * d - n * np.tensordot(den, by, 1)) / d**2 * scale / s
-                    for by, s in ((by_lon, self.lon_scale), (by_lat, self.lat_scale))
+                    (np.tensordot(num, by, 1) * d - n * np.tensordot(den, by, 1)) / d**2 / scale
+                    for by, scale in ((by_lon, self.lon_scale), (by_lat, self.lat_scale))
                 ]
             )
-        row = values[0] + self.row_off + self.drow
-        col = values[1] + self.col_off + self.dcol
-        return row, col, np.array(jac)
+        t = self.tilt
+        to_px = np.array([[self.row_scale + t[0], t[1]], [t[2], self.col_scale + t[3]]])
+        offset = self.row_off + self.drow, self.col_off + self.dcol
+        row, col = (v + o for v, o in zip(np.tensordot(to_px, values, 1), offset, strict=True))
+        jac = np.tensordot(to_px, slopes, 1)
+        return row, col, jac
 
 
 def _monomials(x: Floats, y: Floats, z: Floats) -> Floats:

@@ -25,11 +25,13 @@ from processes.core.errors import (
     UnknownCrs,
 )
 from processes.dsm import DSM, DsmOutputs, metric_crs, utm_zone
+from processes.stereo.rpc import read_document
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
+SIDES = ("left", "right")
 AOI = {
     "type": "Polygon",
     "coordinates": [
@@ -120,6 +122,59 @@ def test_a_coarse_model_on_the_geoid_lifts_the_scene_to_the_ellipsoid(
         assert file.crs.to_string() == "EPSG:2154"
         median = float(np.nanmedian(file.read(1)))
     assert median == pytest.approx(143.0, abs=8.0)  # on the geoid it would stand at 97 m
+
+
+def test_control_points_bring_a_scene_that_points_wrongly_to_its_place(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    for name in ("left", "right"):
+        shutil.copy(village / f"{name}.tif", tmp_path)
+        text = (village / f"{name}_RPC.TXT").read_text()
+        line = next(line for line in text.splitlines() if line.startswith("LINE_OFF"))
+        wrong = f"LINE_OFF: {float(line.split()[1]) + 5.0}"
+        (tmp_path / f"{name}_RPC.TXT").write_text(text.replace(line, wrong))
+    images = [tmp_path / "left.tif", tmp_path / "right.tif"]
+    gcps = control_points(village, tmp_path / "gcps.geojson")
+    made = surface_model(work, images, aoi=AOI, gcps={"href": str(gcps)})
+    dz = against_truth(made.dsm.href, village)
+    assert abs(np.nanmedian(dz)) < 0.3
+    assert np.mean(np.abs(dz[np.isfinite(dz)]) <= 1.0) > 0.75
+    with rasterio.open(made.dsm.href) as file:
+        assert float(file.tags()["OROGRAPH_CONTROL_RESIDUAL_PX"]) < 0.3
+        shifts = json.loads(file.tags()["OROGRAPH_POINTING"])
+    assert shifts["left"] == pytest.approx([-5.0, 0.0], abs=0.3)
+
+
+def control_points(village: Path, path: Path) -> Path:
+    """Six marks on the ground, as both images see them through their true sensor models."""
+    features = []
+    rng = np.random.default_rng(2)
+    truth = [read_document(n, (village / f"truth/{n}_true_RPC.TXT").read_text()) for n in SIDES]
+    for row, col in rng.uniform(250, 650, (6, 2)):
+        height = float(rng.uniform(135, 150))
+        lon, lat = (float(v) for v in truth[0].locate(row, col, height))
+        for name, model in zip(SIDES, truth, strict=True):
+            seen = (float(v) for v in model.project(lon, lat, height))
+            features.append(
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "Point", "coordinates": [lon, lat, height]},
+                    "properties": dict(zip(("image", "row", "col"), (name, *seen), strict=True)),
+                }
+            )
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_control_points_that_cannot_be_used_are_named(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    path = control_points(village, tmp_path / "gcps.geojson")
+    with pytest.raises(InvalidInput, match="no image is called left; there are"):
+        surface_model(work, [village / "stereo.json"], aoi=AOI, gcps={"href": str(path)})
+    path.write_text(path.read_text().replace('"col"', '"column"'))
+    with pytest.raises(InvalidInput, match="lack col"):
+        surface_model(work, [village / "stereo.json"], aoi=AOI, gcps={"href": str(path)})
 
 
 def test_utm_zones() -> None:

@@ -204,9 +204,11 @@ def test_images_of_another_place_are_refused(work):
 
 
 def test_a_broken_pointing_tag_is_named():
-    assert Pointing.of({}).shift("left", (2.0, 47.0)) == (0.0, 0.0)
+    assert Pointing.of({}).correction("left", (2.0, 47.0)) == (0.0, 0.0)
     with pytest.raises(InvalidInput, match="pointing"):
         Pointing.of({"OROGRAPH_POINTING": "[1, 2"})
+    with pytest.raises(InvalidInput, match="pointing"):
+        Pointing.of({"OROGRAPH_POINTING": '{"left": [1, 2, 3]}'})
 
 
 def test_an_image_is_known_again_under_another_name():
@@ -215,9 +217,9 @@ def test_an_image_is_known_again_under_another_name():
         "OROGRAPH_ANCHORS": '{"item-left": [2.08, 47.76], "item-right": [2.09, 47.76]}',
     }
     found = Pointing.of(tags)
-    assert found.shift("item-right", (0.0, 0.0)) == (0.3, 1.8)
-    assert found.shift("right", (2.09 + 1e-9, 47.76)) == (0.3, 1.8)
-    assert found.shift("another", (2.1, 47.8)) == (0.0, 0.0)
+    assert found.correction("item-right", (0.0, 0.0)) == (0.3, 1.8)
+    assert found.correction("right", (2.09 + 1e-9, 47.76)) == (0.3, 1.8)
+    assert found.correction("another", (2.1, 47.8)) == (0.0, 0.0)
 
 
 def test_lean_is_read_off_the_sensor_model():

@@ -15,10 +15,11 @@ from shapely.geometry import box
 
 from processes.core.errors import NoOverlap, OutsideArea
 from processes.core.raster import Grid
+from processes.stereo.adjust import Pointing
 from processes.stereo.coverage import footprint, pairs_of, pieces
 from processes.stereo.elevation import heights_at, lift_m, lifted, likely_reference
 from processes.stereo.geoid import undulation_m
-from processes.stereo.pointing import Pointing, View
+from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 from processes.stereo.triangulate import intersect
 
