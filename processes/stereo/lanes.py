@@ -136,7 +136,7 @@ def relax(  # type: ignore[no-untyped-def]
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         v = _Vectors(context, builder)
         lines, cost = v.pointer(sig.args[0], args[0]), v.pointer(sig.args[9], args[9])
-        out, one, two, at, n = *args[1:4], *args[10:12]
+        (out, one, two), (at, n) = args[1:4], args[10:12]
         jump1, less1, jump2, less2, p1 = (v.splat(a) for a in args[4:9])
         ones = _constant(_BYTE, [1] * LANES)
         low = cgutils.alloca_once_value(builder, _constant(_BYTE, [255] * LANES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -12,6 +12,8 @@ from processes.stereo.census import LANES, NO_DATA_COST, Slices, census, cost_sl
 SCENE = np.random.default_rng(3).integers(0, 1000, (12, 17)).astype(np.float32)
 
 
+# the first example waits for the compiler
+@settings(deadline=None)
 @given(gain=st.floats(0.5, 2), offset=st.floats(-50, 50))
 def test_census_ignores_gain_and_offset(gain, offset):
     codes, _ = census(SCENE, window(5, 5))

@@ -35,7 +35,7 @@ def plainly(cost, guide, p1, p2, sign):
                     step = np.minimum(padded[:-2], padded[2:]) + p1
                     terms.append(np.minimum(np.minimum(before, step), least + jump) - least)
                 if len(terms) == 2:
-                    line[r, c] = cost[r, c] + (terms[0] + terms[1] + 1) // 2
+                    line[r, c] = cost[r, c] + (terms[0] + terms[1]) // 2
                 else:
                     line[r, c] = cost[r, c] + sum(terms)
         total += line
