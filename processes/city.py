@@ -101,6 +101,7 @@ CITY = Process(
     inputs=CityInputs,
     outputs=CityOutputs,
     run=run,
+    gpu=True,
     keywords=("stereo", "DSM", "DTM", "ortho", "footprints", "LOD1", "LOD2", "3D Tiles"),
 )
 

@@ -505,5 +505,6 @@ DSM = Process(
     inputs=DsmInputs,
     outputs=DsmOutputs,
     run=run,
+    gpu=True,
     keywords=("stereo", "elevation"),
 )

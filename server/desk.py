@@ -77,6 +77,7 @@ class Desk:
                 conn,
                 process.id,
                 wanted.as_json(self.own_url, called),
+                gpu=process.gpu,
                 collection=getattr(wanted.inputs, "collection", None),
             )
         self._senders.submit(self._send, job)

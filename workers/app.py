@@ -49,7 +49,9 @@ class WorkerSettings(BaseSettings):
     allowed_hosts: Names = ()
     max_asset_bytes: int = Field(default=20 * 2**30, gt=0)
     workers: int = Field(default=1, ge=1, description="Jobs that run at once.")
-    queues: Names = Field(default=("cpu",), description="Queues that are served.")
+    queues: Names = Field(
+        default=("cpu",), description="Queues that are served: cpu, and gpu where there is one."
+    )
 
     @property
     def url(self) -> str:

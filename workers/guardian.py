@@ -127,12 +127,14 @@ def _guard(settings: WorkerSettings) -> int:
                 celery = subprocess.Popen(
                     [sys.executable, "-m", "workers.guardian", "--pool", name]
                 )
+            turns.take(partial(jobs.appear, worker=name, queues=settings.queues))
             turns.take(partial(watch, worker=name, celery_pid=celery.pid))
             stopped.wait(TURN_S)
     finally:
         if celery is not None:
             _end(celery)
         turns.take(lambda connection: jobs.release(connection, name))
+        turns.take(lambda connection: jobs.disappear(connection, name))
     return 0
 
 
@@ -203,10 +205,14 @@ def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> 
 
 
 def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[str]) -> None:
-    """Send again the jobs whose worker or whose message is lost."""
+    """Send again the jobs whose worker or whose message is lost, or whose queue is not served."""
     for job_id, queue in jobs.reap(connection):
         log.warning("job %s lost its worker: sent again", job_id)
         enqueue(app, job_id, queue)
+    if jobs.CPU in queues:
+        for job_id in jobs.stranded(connection):
+            log.warning("job %s waited for a GPU that is gone: computed without", job_id)
+            enqueue(app, job_id, jobs.CPU)
     for queue in queues:
         if _is_empty(app, queue):
             for job_id in jobs.forgotten(connection, queue):

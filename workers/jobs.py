@@ -26,6 +26,9 @@ from psycopg import Connection
 from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Json, Jsonb
 
+CPU, GPU = "cpu", "gpu"
+"""Queues: of jobs that any worker may run, and of those that only workers with a GPU take."""
+
 LEASE_S = 10
 MAX_ATTEMPTS = 3
 RESEND_S = 10
@@ -63,6 +66,11 @@ CREATE INDEX IF NOT EXISTS job_created ON orograph.job (created DESC, id);
 CREATE INDEX IF NOT EXISTS job_open ON orograph.job (status, queue)
     WHERE status IN ('accepted', 'running');
 CREATE INDEX IF NOT EXISTS job_worker ON orograph.job (worker) WHERE worker IS NOT NULL;
+CREATE TABLE IF NOT EXISTS orograph.worker (
+    name    text PRIMARY KEY,
+    queues  text[] NOT NULL,
+    lease   timestamptz NOT NULL
+);
 """
 
 
@@ -106,11 +114,15 @@ def create(
     process_id: str,
     request: Mapping[str, Any],
     *,
-    queue: str = "cpu",
+    gpu: bool = False,
     collection: str | None = None,
     subscriber: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Accept a job. Its message is sent after this is committed (`workers.app.enqueue`)."""
+    """Accept a job. Its message is sent after this is committed (`workers.app.enqueue`).
+
+    One that a *gpu* makes faster goes to a worker that has one, where such a worker is present.
+    """
+    queue = GPU if gpu and GPU in served(conn) else CPU
     rows = _rows(
         conn,
         f"""INSERT INTO orograph.job
@@ -255,6 +267,45 @@ def let_go(conn: Connection[Any], job_id: str, fence: int) -> None:
 
 
 # -- what the guardian of a worker does
+
+
+def appear(conn: Connection[Any], worker: str, queues: Sequence[str]) -> None:
+    """Say that a worker is present and which queues it serves; good for LEASE_S."""
+    conn.execute(
+        """INSERT INTO orograph.worker (name, queues, lease)
+           VALUES (%(name)s, %(queues)s, now() + make_interval(secs => %(lease)s))
+           ON CONFLICT (name) DO UPDATE SET queues = excluded.queues, lease = excluded.lease""",
+        {"name": worker, "queues": list(queues), "lease": LEASE_S},
+    )
+    conn.execute("DELETE FROM orograph.worker WHERE lease < now() - interval '1 day'")
+
+
+def disappear(conn: Connection[Any], worker: str) -> None:
+    """Say that a worker stops."""
+    conn.execute("DELETE FROM orograph.worker WHERE name = %s", [worker])
+
+
+def served(conn: Connection[Any]) -> set[str]:
+    """Return the queues that a present worker serves."""
+    rows = _tuples(
+        conn, "SELECT DISTINCT unnest(queues) FROM orograph.worker WHERE lease > now()", []
+    )
+    return {queue for (queue,) in rows}
+
+
+def stranded(conn: Connection[Any]) -> list[str]:
+    """Move jobs that wait for a GPU that is gone to where any worker takes them; returns them."""
+    if GPU in served(conn):
+        return []
+    rows = _tuples(
+        conn,
+        """UPDATE orograph.job SET queue = %s, sent = now()
+           WHERE id IN (SELECT id FROM orograph.job WHERE status = 'accepted' AND queue = %s
+                        FOR UPDATE SKIP LOCKED)
+           RETURNING id""",
+        [CPU, GPU],
+    )
+    return [str(job) for (job,) in rows]
 
 
 def held(conn: Connection[Any], worker: str) -> set[int]:

@@ -164,6 +164,8 @@ class Process(Generic[In, Out]):
     outputs: type[Out]
     run: Callable[[In, Workspace], Out]
     keywords: Sequence[str] = ()
+    gpu: bool = False
+    """Whether a GPU makes it faster: then a worker that has one takes it, where one is present."""
 
     def parse(self, values: Mapping[str, Any]) -> In:
         """Return validated inputs from an OGC execute request's `inputs` member.

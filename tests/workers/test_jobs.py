@@ -140,3 +140,25 @@ def test_pages_of_jobs_are_newest_first_and_counted(conn: Conn) -> None:
     page, count = jobs.listed(conn, since=made[3].created, until=made[3].created)
     assert ([job.id for job in page], count) == ([made[3].id], 1)
     assert jobs.listed(conn, min_duration_s=0.0)[1] == 0  # none has started
+
+
+def test_a_job_that_a_gpu_makes_faster_goes_where_one_is_present(conn: Conn) -> None:
+    assert jobs.create(conn, "dsm", {}, gpu=True).queue == "cpu"
+    jobs.appear(conn, "big", ["gpu"])
+    jobs.appear(conn, "small", ["cpu"])
+    assert jobs.served(conn) == {"cpu", "gpu"}
+    assert jobs.create(conn, "dsm", {}, gpu=True).queue == "gpu"
+    assert jobs.create(conn, "echo", {}).queue == "cpu"
+    jobs.disappear(conn, "big")
+    assert jobs.create(conn, "dsm", {}, gpu=True).queue == "cpu"
+
+
+def test_a_job_does_not_wait_for_a_gpu_that_is_gone(conn: Conn) -> None:
+    jobs.appear(conn, "big", ["gpu"])
+    job = jobs.create(conn, "dsm", {}, gpu=True)
+    assert jobs.stranded(conn) == []
+    conn.execute("UPDATE orograph.worker SET lease = now() - interval '1 second'")
+    assert jobs.stranded(conn) == [job.id]
+    moved = jobs.get(conn, job.id)
+    assert moved is not None
+    assert (moved.queue, moved.status) == ("cpu", "accepted")

@@ -50,6 +50,12 @@ class Bench:
             time.sleep(0.05)
         return job
 
+    def present(self, *queues: str) -> None:
+        end = time.monotonic() + 40
+        while not jobs.served(self.conn) >= set(queues):
+            assert time.monotonic() < end, f"no worker serves {queues}: {self.log()}"
+            time.sleep(0.05)
+
     def pid(self, job_id: str) -> int:
         row = self.conn.execute("SELECT pid FROM orograph.job WHERE id = %s", [job_id]).fetchone()
         assert row is not None
@@ -163,6 +169,28 @@ def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone
     alone.conn.execute("UPDATE orograph.job SET lease = now() + interval '1 second'")  # not ten
     with worker_process(alone.settings):
         assert alone.until(job_id, "successful").attempts == 2
+
+
+def test_jobs_find_the_worker_they_need(alone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sent(*, gpu: bool) -> jobs.Job:
+        job = jobs.create(alone.conn, "echo", {"inputs": {"pause": 0}}, gpu=gpu)
+        enqueue(alone.app, job.id, job.queue)
+        return job
+
+    with worker_process(alone.settings):
+        monkeypatch.setenv("OROGRAPH_QUEUES", "gpu")
+        with worker_process(alone.settings) as big:
+            alone.present("cpu", "gpu")
+            light, heavy = sent(gpu=False), sent(gpu=True)
+            assert (light.queue, heavy.queue) == ("cpu", "gpu")
+            alone.until(light.id, "successful")
+            alone.until(heavy.id, "successful")
+            family = psutil.Process(big.pid).children(recursive=True)
+            big.kill()
+            psutil.wait_procs(family, timeout=5)
+            waiting = sent(gpu=True)  # nobody knows yet
+            assert waiting.queue == "gpu"
+            assert alone.until(waiting.id, "successful").queue == "cpu"
 
 
 def test_a_worker_that_stops_hands_its_job_back(alone: Bench) -> None:
