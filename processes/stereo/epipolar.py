@@ -15,12 +15,14 @@ and makes disparity·(height per pixel) the height itself, up to second order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from processes.core.errors import NoOverlap
+from processes.stereo.lanes import TAPS, weighted
 from processes.stereo.rpc import RpcModel
 
 Floats = NDArray[np.float64]
@@ -30,6 +32,7 @@ STEP_PX = 16
 """Spacing of the nodes; bilinear interpolation between them is right to 1e-3 px."""
 _LEAN_M = 20.0
 _PHASES = 2048
+_KERNEL = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,75 +236,83 @@ def resample(
     *origin* is the row and column of the given window's first pixel. NaN outside the image and
     where the nearest pixel is NaN; a NaN elsewhere under the kernel is left out of the sum.
     """
+    before, after = _KERNEL // 2, TAPS - _KERNEL // 2
+    # the border goes on outside, so that a kernel always finds its pixels
+    beside = ((0, 0), (before, after), (before, after))
+    padded = np.pad(np.asarray(image, np.float32), beside, mode="edge")
     out = np.empty((image.shape[0], *shape), np.float32)
-    _resample(
-        np.ascontiguousarray(image, np.float32),
-        lattice.row - origin[0],
-        lattice.col - origin[1],
-        _kernel_table(),
-        out,
-    )
+    table = _kernel_table().ravel()
+    for band, sampled in zip(padded, out, strict=True):
+        _resample(
+            band.ravel(), band.shape[1], image.shape[1:],
+            lattice.row - origin[0], lattice.col - origin[1], table, sampled,
+        )  # fmt: skip
     return out
 
 
+@cache
 def _kernel_table() -> Pixels:
-    """Return the weights of 6 taps for each phase: Lanczos of order 3, summing to one."""
+    """Return the weights of 6 taps for each phase: Lanczos of order 3, summing to one.
+
+    A phase has TAPS columns; the last ones are zero.
+    """
     phase = np.arange(_PHASES + 1)[:, None] / _PHASES
     x = phase - np.arange(-2, 4)[None, :]
     table = np.sinc(x) * np.sinc(x / 3.0)
     table[np.abs(x) >= 3.0] = 0.0
-    return np.asarray(table / table.sum(axis=1, keepdims=True), np.float32)
+    table /= table.sum(axis=1, keepdims=True)
+    return np.pad(table, ((0, 0), (0, TAPS - _KERNEL))).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
-def _resample(image, lat_row, lat_col, table, out):  # type: ignore[no-untyped-def]
-    bands, height, width = image.shape
-    acc = np.empty(bands, np.float32)
-    for r in range(out.shape[1]):
-        i = min(r // STEP_PX, lat_row.shape[0] - 2)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _resample(image, stride, size, lat_row, lat_col, table, out):  # type: ignore[no-untyped-def]
+    """Sample one padded band, its rows *stride* apart."""
+    height, width = size
+    last_i, last_j = lat_row.shape[0] - 2, lat_row.shape[1] - 2
+    for r in range(out.shape[0]):
+        i = min(r // STEP_PX, last_i)
         fi = r / STEP_PX - i
-        for c in range(out.shape[2]):
-            j = min(c // STEP_PX, lat_row.shape[1] - 2)
+        j = -1
+        y0 = x0 = dy = dx = 0.0
+        for c in range(out.shape[1]):
+            if c % STEP_PX == 0 and j < last_j:
+                j += 1
+                y0 = (1 - fi) * lat_row[i, j] + fi * lat_row[i + 1, j]
+                x0 = (1 - fi) * lat_col[i, j] + fi * lat_col[i + 1, j]
+                dy = (1 - fi) * lat_row[i, j + 1] + fi * lat_row[i + 1, j + 1] - y0
+                dx = (1 - fi) * lat_col[i, j + 1] + fi * lat_col[i + 1, j + 1] - x0
             fj = c / STEP_PX - j
-            w00, w01 = (1 - fi) * (1 - fj), (1 - fi) * fj
-            w10, w11 = fi * (1 - fj), fi * fj
-            y = (
-                w00 * lat_row[i, j]
-                + w01 * lat_row[i, j + 1]
-                + w10 * lat_row[i + 1, j]
-                + w11 * lat_row[i + 1, j + 1]
-            )
-            x = (
-                w00 * lat_col[i, j]
-                + w01 * lat_col[i, j + 1]
-                + w10 * lat_col[i + 1, j]
-                + w11 * lat_col[i + 1, j + 1]
-            )
+            y, x = y0 + fj * dy, x0 + fj * dx
+            out[r, c] = np.nan
             if not (y > -0.5 and x > -0.5 and y < height - 0.5 and x < width - 0.5):
-                out[:, r, c] = np.nan
                 continue
-            yn, xn = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
-            if np.isnan(image[0, yn, xn]):
-                out[:, r, c] = np.nan
-                continue
-            y0, x0 = int(np.floor(y)), int(np.floor(x))
-            py = int((y - y0) * _PHASES + 0.5)
-            px = int((x - x0) * _PHASES + 0.5)
-            acc[:] = 0.0
-            total = np.float32(0.0)
-            for a in range(6):
-                yy = min(max(y0 + a - 2, 0), height - 1)
-                wy = table[py, a]
-                for b in range(6):
-                    xx = min(max(x0 + b - 2, 0), width - 1)
-                    if np.isnan(image[0, yy, xx]):
-                        continue
-                    w = wy * table[px, b]
-                    total += w
-                    for k in range(bands):
-                        acc[k] += w * image[k, yy, xx]
-            for k in range(bands):
-                out[k, r, c] = acc[k] / total if total > 0.25 else image[k, yn, xn]
+            # where the kernel begins in the padded image: two pixels before, three further on
+            top, left = int(y + 1.0), int(x + 1.0)
+            down = int((y + 1.0 - top) * _PHASES + 0.5) * TAPS
+            across = int((x + 1.0 - left) * _PHASES + 0.5) * TAPS
+            value = weighted(image, top * stride + left, stride, table, down, across)
+            if np.isnan(value):
+                nearest = image[int(y + 3.5) * stride + int(x + 3.5)]
+                if np.isnan(nearest):
+                    continue
+                value = _beside_gaps(image, top * stride + left, stride, table, down, across)
+                if np.isnan(value):
+                    value = nearest
+            out[r, c] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _beside_gaps(image, at, stride, table, down, across):  # type: ignore[no-untyped-def]
+    """Return the sum over the pixels that are there, NaN if they are too few."""
+    value = total = np.float32(0.0)
+    for a in range(_KERNEL):
+        for b in range(_KERNEL):
+            pixel = image[at + a * stride + b]
+            if not np.isnan(pixel):
+                w = table[down + a] * table[across + b]
+                total += w
+                value += w * pixel
+    return value / total if total > 0.25 else np.float32(np.nan)
 
 
 def _bilinear(nodes: Floats, i: Floats, j: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Vector instructions for slices of disparities: what the compiler does not find by itself.
+"""Vector instructions for short loops: what the compiler does not find by itself.
 
 Slices are short (16 to 200 steps) and lie anywhere in flat arrays. For such loops LLVM's
 vectoriser needs proof that no array overlaps another, which it cannot have, and long trips, which
@@ -22,6 +22,10 @@ from numba.np.arrayobj import make_array
 LANES = 16
 """Slices are a multiple of this many disparities long: one vector register of bytes."""
 
+TAPS = 8
+"""Floats in a register: more than the six taps of a kernel, the last two weigh nothing."""
+
+_FLOAT = ir.FloatType()
 _BIT, _BYTE, _SHORT, _INT, _LONG = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 U8, U16, I32, I64 = types.uint8, types.uint16, types.int32, types.int64
 
@@ -49,12 +53,12 @@ class _Vectors:
 
     def load(self, base: Any, offset: Any, lanes: int = LANES) -> Any:
         value = self.builder.load(self.at(base, offset, lanes))
-        value.align = base.type.pointee.width // 8
+        value.align = _size(base.type.pointee)
         return value
 
     def store(self, value: Any, base: Any, offset: Any) -> None:
         stored = self.builder.store(value, self.at(base, offset, value.type.count))
-        stored.align = base.type.pointee.width // 8
+        stored.align = _size(base.type.pointee)
 
     def splat(self, value: Any, lanes: int = LANES) -> Any:
         kind = ir.VectorType(value.type, lanes)
@@ -82,6 +86,11 @@ class _Vectors:
     def lowest(self, value: Any) -> Any:
         """Return the least of a vector's elements."""
         return self.called("vector.reduce.umin", value, gives=value.type.element)
+
+
+def _size(element: Any) -> int:
+    """Return how many bytes an integer or a float32 takes."""
+    return 4 if element == _FLOAT else int(element.width) // 8
 
 
 def _constant(element: Any, values: list[int]) -> Any:
@@ -264,3 +273,30 @@ def lowest_beyond(typingctx, total, at, n, middle, gap):  # type: ignore[no-unty
         return v.lowest(builder.load(low))
 
     return U16(total, I64, I64, I64, I64), codegen
+
+
+@intrinsic
+def weighted(typingctx, image, at, stride, table, down, across):  # type: ignore[no-untyped-def]
+    """Return the sum of six rows of TAPS pixels, image[at + row · stride:], float32, by weights.
+
+    Those of the rows begin at table[down], those of the columns at table[across].
+    """
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        v = _Vectors(context, builder)
+        image, table = v.pointer(sig.args[0], args[0]), v.pointer(sig.args[3], args[3])
+        at, stride, down, across = args[1], args[2], args[4], args[5]
+        rows = None
+        for row in range(6):
+            weight = v.splat(builder.load(builder.gep(table, [v.plus(down, row)])), TAPS)
+            product = builder.fmul(weight, v.load(image, at, TAPS), flags=("fast",))
+            rows = product if rows is None else builder.fadd(rows, product, flags=("fast",))
+            at = builder.add(at, stride)
+        columns = builder.fmul(rows, v.load(table, across, TAPS), flags=("fast",))
+        shape = ir.FunctionType(_FLOAT, [_FLOAT, columns.type])
+        total = cgutils.get_or_insert_function(
+            builder.module, shape, f"llvm.vector.reduce.fadd.v{TAPS}f32"
+        )
+        return builder.call(total, [ir.Constant(_FLOAT, -0.0), columns], fastmath=("reassoc",))
+
+    return types.float32(image, I64, I64, table, I64, I64), codegen
