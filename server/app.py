@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog.api import stac_app
 from processes import PROCESSES
-from server import errors, features, landing, ogc, uploads
+from server import errors, features, landing, ogc, products, uploads
 from server.auth import KeyGuard
 from server.desk import Desk
 from server.openapi import describe
@@ -93,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(ogc.router(desk))
     app.include_router(features.router(features.Collections(pool, landing.TITLE)))
     app.include_router(uploads.router(settings.data / "uploads", settings.max_asset_bytes))
+    app.include_router(products.router(settings.data / "products", pool))
     app.include_router(tiles_router(settings.data / "products", pool))
     for path, mounted in mounts.items():
         app.mount(path, mounted)

@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     """Run one process here, with no service, and write its products and results.json."""
     from processes import PROCESSES
     from workers.reader import Reader
-    from workers.workspace import LocalWorkspace, results
+    from workers.settings import names
+    from workers.workspace import LocalWorkspace, finished
 
     process = PROCESSES.get(options.process)
     if process is None:
@@ -60,13 +61,13 @@ def run(options: argparse.Namespace) -> int:
                 Reader(
                     cache=scratch / "fetched",
                     files=True,
-                    allowed_hosts=tuple(filter(None, (options.allow_hosts or "").split(","))),
+                    allowed_hosts=names(options.allow_hosts),
                 ),
                 base=str(options.request.resolve()),
                 on_progress=bar.show,
             )
             outputs = process.run(inputs, work)
-        values = _chosen(results(outputs, work.folder), request.get("outputs"))
+        values = _chosen(finished(outputs, work.folder), request.get("outputs"))
         _moved(work.folder, out)
         (out / "results.json").write_text(json.dumps(values, indent=2) + "\n")
     finally:
@@ -146,7 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument("process", metavar="PROCESS")
     here.add_argument("request", metavar="REQUEST.json", type=Path)
     here.add_argument("--out", required=True, type=Path, help="folder for the products")
-    here.add_argument("--allow-hosts", default=os.environ.get("OROGRAPH_ALLOWED_HOSTS"))
+    here.add_argument(
+        "--allow-hosts", default=os.environ.get("OROGRAPH_ALLOWED_HOSTS", ""), metavar="HOST,…"
+    )
     here.set_defaults(command=run)
 
     there = commands.add_parser("submit", help="one process through a running server")

@@ -36,6 +36,7 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
         path = _place(folder, digest, name)
         body = {"href": f"{outside(request)}/uploads/{digest}/{quote(name)}"}
         if path.is_file():
+            path.parent.touch()  # what is asked for is kept
             return JSONResponse(body, 200)
         if int(request.headers.get("content-length", "0")) > max_bytes:
             raise TooLarge(f"{name} exceeds {max_bytes} bytes: crop it")
@@ -57,6 +58,7 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
         path = _place(folder, digest, name)
         if not path.is_file():
             raise HTTPException(404, f"there is no upload {digest[:12]}…/{name}")
+        path.parent.touch()
         response = files.answer(request, path, media_type="application/octet-stream")
         # whatever it is, it is not a page of this server
         response.headers["Content-Disposition"] = "attachment"

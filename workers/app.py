@@ -5,58 +5,14 @@ A message carries a job's id and nothing else; see `workers.jobs` for what it me
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
-from typing import Annotated, Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerDown
-from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 TASK = "orograph.run_job"
 
 log = logging.getLogger("orograph.worker")
-
-
-def _names(value: Any) -> Any:
-    """Return a list written with commas, or as JSON, or as it is."""
-    if not isinstance(value, str):
-        return value
-    if value.startswith("["):
-        return json.loads(value)
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
-"""Names in one environment variable, separated by commas."""
-
-
-class WorkerSettings(BaseSettings):
-    """What a worker must know: the OROGRAPH_* variables of the server, read once at its start."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="OROGRAPH_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
-
-    data: Path = Field(default=Path("data"), description="The server's data folder.")
-    database_url: str = Field(description="The server's PostgreSQL.")
-    broker_url: str = Field(description="The server's Redis or RabbitMQ.")
-    host: str = "127.0.0.1"
-    port: int = 8000
-    public_url: str | None = Field(default=None, description="Outside URL of the server.")
-    allowed_hosts: Names = ()
-    max_asset_bytes: int = Field(default=20 * 2**30, gt=0)
-    workers: int = Field(default=1, ge=1, description="Jobs that run at once.")
-    queues: Names = Field(
-        default=("cpu",), description="Queues that are served: cpu, and gpu where there is one."
-    )
-
-    @property
-    def url(self) -> str:
-        """The outside URL of the server without a trailing slash."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 def celery_app(broker_url: str) -> Celery:

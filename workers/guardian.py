@@ -34,7 +34,8 @@ from kombu.exceptions import OperationalError as BrokerDown
 from pydantic import ValidationError
 
 from workers import jobs
-from workers.app import TASK, WorkerSettings, celery_app, enqueue
+from workers.app import TASK, celery_app, enqueue
+from workers.settings import WorkerSettings
 from workers.sweep import EVERY_S, sweep
 
 TURN_S = 1.0
@@ -147,7 +148,8 @@ def _deliver(settings: WorkerSettings, stopped: Stopped) -> None:
         turns.take(lambda connection: deliver(connection, app, settings.queues))
         if time.monotonic() - swept_at > EVERY_S:
             swept_at = time.monotonic()
-            turns.take(lambda connection: sweep(connection, settings.data))
+            keep_s = settings.keep_uploads_days * 24 * 3600.0
+            turns.take(partial(sweep, data=settings.data, keep_uploads_s=keep_s))
         stopped.wait(TURN_S)
 
 

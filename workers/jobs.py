@@ -193,6 +193,23 @@ def dismiss(conn: Connection[Any], job_id: str) -> Job | None:
     return rows[0] if rows else None
 
 
+def hold_product(conn: Connection[Any], key: str) -> None:
+    """Wait until nobody else publishes or withdraws a product, and keep others waiting.
+
+    Until the transaction ends.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
+
+def forget_product(conn: Connection[Any], key: str) -> int:
+    """Dismiss the jobs whose results are a product that is withdrawn; returns how many."""
+    return conn.execute(
+        """UPDATE orograph.job SET status = 'dismissed', message = 'its product was deleted',
+               results = NULL, key = NULL, updated = now() WHERE key = %s""",
+        [key],
+    ).rowcount
+
+
 # -- what the computing process does
 
 

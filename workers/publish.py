@@ -68,7 +68,10 @@ def publish(
     product: Path,
     reader: Reader,
 ) -> None:
-    """Finish the job and show its product, in one transaction. Raises FenceLost."""
+    """Finish the job and show its product, in one transaction.
+
+    Raises FenceLost, and FileNotFoundError where the product was withdrawn meanwhile.
+    """
     values = json.loads((product / RESULTS).read_text())
     item = _item(conn, job, process, inputs, product, values, reader)
     footprints = values.get("footprints")
@@ -76,6 +79,9 @@ def publish(
     if item and _is_file(footprints) and footprints["type"] == GEOPARQUET:
         frame = read_vector(product / footprints["href"], footprints["href"])
     with conn.transaction():
+        jobs.hold_product(conn, product.name)
+        if not is_kept(product):
+            raise FileNotFoundError(f"product {product.name} was withdrawn")
         collection = item["collection"] if item else None
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
         if frame is not None:

@@ -1,4 +1,4 @@
-"""What crashes left behind: folders of jobs that have ended, products nobody published."""
+"""What nobody needs any more: leftovers of crashes, and uploads nobody asked for lately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ ORPHAN_S = 24 * 3600.0
 STEP_S = 30 * 24 * 3600.0
 
 
-def sweep(conn: psycopg.Connection[Any], data: Path) -> list[Path]:
+def sweep(
+    conn: psycopg.Connection[Any], data: Path, *, keep_uploads_s: float = 30 * 24 * 3600.0
+) -> list[Path]:
     """Remove what nothing refers to and nobody will take up; returns what was removed.
 
     Steps share their files with the products made from them, so that only old ones cost space.
@@ -28,8 +30,17 @@ def sweep(conn: psycopg.Connection[Any], data: Path) -> list[Path]:
     known = _published(conn, [path.name for path in old])
     gone += [path for path in old if path.name not in known]
     gone += [path for path in _folders(data / "steps") if _age_s(path) > STEP_S]
+    wanted = _requests(conn)
+    gone += [
+        path
+        for path in _folders(data / "uploads")
+        if _age_s(path) > keep_uploads_s and path.name not in wanted
+    ]
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
+    for part in (data / "uploads").glob(".*.part"):
+        if _age_s(part) > ORPHAN_S:
+            part.unlink(missing_ok=True)
     return gone
 
 
@@ -49,6 +60,14 @@ def _open_jobs(conn: psycopg.Connection[Any]) -> set[str]:
         "SELECT id::text FROM orograph.job WHERE status IN ('accepted', 'running')"
     ).fetchall()
     return {row[0] for row in rows}
+
+
+def _requests(conn: psycopg.Connection[Any]) -> str:
+    """Return what is asked for by jobs that have not ended, as one text."""
+    rows = conn.execute(
+        "SELECT request::text FROM orograph.job WHERE status IN ('accepted', 'running')"
+    ).fetchall()
+    return " ".join(row[0] for row in rows)
 
 
 def _published(conn: psycopg.Connection[Any], keys: list[str]) -> set[str]:

@@ -18,7 +18,7 @@ from processes.core.process import Process
 from workers import jobs
 from workers.publish import has_files, is_kept, keep, publish
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, results
+from workers.workspace import LocalWorkspace, finished
 
 REPORT_EVERY_S = 0.5
 
@@ -28,7 +28,7 @@ Conn = psycopg.Connection[Any]
 
 
 class Place(Protocol):
-    """What a job must know of its server; see `workers.app.WorkerSettings`."""
+    """What a job must know of its server; see `workers.settings.WorkerSettings`."""
 
     @property
     def data(self) -> Path: ...
@@ -99,7 +99,7 @@ def _compute(
     key = work.key(process, inputs)
     made = place.data / "products" / key
     if not is_kept(made):
-        values = results(process.run(inputs, work), work.folder)
+        values = finished(process.run(inputs, work), work.folder)
         if not has_files(values):
             jobs.finish(conn, job.id, job.fence, None, values)
             return

@@ -37,6 +37,7 @@ from processes.core.process import (
 from processes.core.raster import Grid, Image, Raster, RasterSource
 from workers.acquisitions import acquisitions, is_stac
 from workers.cog import BlockFile, RasterFile
+from workers.program import program
 from workers.reader import Reader
 from workers.vectors import read_vector, write_geoparquet
 
@@ -93,14 +94,15 @@ class LocalWorkspace:
         outputs = _restored(self._steps, key, process, folder)
         if outputs is None:
             outputs = process.run(inputs, inner)
+            finished(outputs, folder)
             _kept(self._steps, key, outputs, folder)
         self._fraction = start + span
         return outputs  # type: ignore[no-any-return]  # restored or run: both are Out
 
     def key(self, process: Process[Any, Any], inputs: Inputs) -> str:
-        """Return the product key: a hash of process, version and inputs, files by content."""
+        """Return the product key: a hash of process, its code, and inputs, files by content."""
         content = {name: self._content(value) for name, value in inputs}
-        text = json.dumps([process.id, process.version, content], sort_keys=True)
+        text = json.dumps([process.id, process.version, program(), content], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _content(self, value: Any) -> Any:
@@ -256,6 +258,21 @@ class LocalWorkspace:
 
         path = write(models, crs, self.folder / name)
         return Asset(href=str(path), type=TILESET)
+
+
+def finished(outputs: Outputs, folder: Path) -> dict[str, Any]:
+    """Return the results, and remove from *folder* what is none of them: intermediate files."""
+    values = results(outputs, folder)
+    files = [value["href"] for value in values.values() if _is_file(value)]
+    wanted = {Path(href).parts[0] for href in files}
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return values
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("href"), str)
 
 
 def results(outputs: Outputs, folder: Path) -> dict[str, Any]:

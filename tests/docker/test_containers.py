@@ -14,7 +14,7 @@ import yaml
 from compose_spec import PyCompose
 
 from server.settings import Settings
-from workers.app import WorkerSettings
+from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker/Dockerfile"

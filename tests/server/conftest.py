@@ -17,7 +17,7 @@ from server.app import create_app
 from server.local import FOLDERS
 from server.settings import Settings
 from workers import jobs
-from workers.app import WorkerSettings
+from workers.settings import WorkerSettings
 from workers.tasks import run_job
 
 URL = "http://maps.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.settings import Settings
-from workers.app import WorkerSettings
+from workers.settings import WorkerSettings
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from server.settings import Settings
 from workers import jobs
 from workers.sweep import sweep
 from workers.tasks import run_job
+from workers.withdraw import withdraw
 
 GRID = Grid("EPSG:32631", Affine(0.5, 0, 690000, 0, -0.5, 4792000), 64, 48)
 SQUARE = [(690002, 4791980), (690012, 4791980), (690012, 4791990), (690002, 4791990)]
@@ -251,6 +252,59 @@ def test_leftovers_are_swept_and_products_are_not(bench: Bench) -> None:
         old(path)
     assert sweep(bench.conn, data) == [data / "jobs/ended", data / "products/orphan"]
     assert (data / "products" / str(job.key) / "dsm.tif").is_file()
+
+
+def test_uploads_go_when_nobody_asks_for_them(bench: Bench) -> None:
+    uploads = bench.settings.data / "uploads"
+    for name in ("a" * 64, "b" * 64, "c" * 64):
+        (uploads / name).mkdir()
+    old(uploads / ("a" * 64))
+    old(uploads / ("b" * 64))
+    waiting = {"inputs": {"image": {"href": f"http://x/uploads/{'b' * 64}/image.tif"}}}
+    jobs.create(bench.conn, "hill", waiting)
+    gone = sweep(bench.conn, bench.settings.data, keep_uploads_s=24 * 3600)
+    assert gone == [uploads / ("a" * 64)]
+    assert not (uploads / ("a" * 64)).exists()
+
+
+def test_a_product_is_withdrawn_whole(bench: Bench) -> None:
+    job, other = bench.job(hill(Hills().run)), bench.job(hill(Hills().run), height_m=20.0)
+    products = bench.settings.data / "products"
+    assert withdraw(bench.conn, products, str(job.key))
+    assert [path.name for path in products.iterdir()] == [other.key]
+    assert get_item(bench.conn, str(job.key)) is None
+    shown = features(bench.conn).features
+    assert {feature["properties"]["product"] for feature in shown} == {other.key}
+    row = jobs.get(bench.conn, job.id)
+    assert row is not None
+    assert (row.status, row.results, row.key) == ("dismissed", None, None)
+    assert not withdraw(bench.conn, products, str(job.key))
+
+
+def test_a_product_stays_whole_where_withdrawing_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = bench.job(hill(Hills().run))
+    products = bench.settings.data / "products"
+
+    def full(*_: object) -> int:
+        raise psycopg.OperationalError("the disk is full")
+
+    monkeypatch.setattr("workers.jobs.forget_product", full)
+    with pytest.raises(psycopg.OperationalError):
+        withdraw(bench.conn, products, str(job.key))
+    assert (products / str(job.key) / "dsm.tif").is_file()
+    assert get_item(bench.conn, str(job.key)) is not None
+    assert len(list(products.iterdir())) == 1
+
+
+def test_a_job_whose_product_was_withdrawn_makes_it_anew(bench: Bench) -> None:
+    hills = Hills()
+    job = bench.job(hill(hills.run))
+    withdraw(bench.conn, bench.settings.data / "products", str(job.key))
+    again = bench.job(hill(hills.run))
+    assert (again.key, hills.runs) == (job.key, 2)
+    assert get_item(bench.conn, str(job.key)) is not None
 
 
 def old(path: Path) -> None:

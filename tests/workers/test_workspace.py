@@ -16,7 +16,7 @@ from processes.core.errors import AssetMissing, GridMismatch, InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process
 from processes.core.raster import Grid, Raster
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, results
+from workers.workspace import LocalWorkspace, finished, results
 
 GRID = Grid.covering((431000, 5290000, 431150, 5290100), 0.5, "EPSG:32631")
 
@@ -147,6 +147,20 @@ def test_an_equal_step_is_found_and_not_run_again(work, tmp_path):
     assert second.count == first.count
     assert json.loads(again.read_text(second.copy_of)) == {"n": 3}
     assert results(second, again.folder)["copy_of"]["href"] == "count/count.json"
+
+
+def test_what_is_no_output_is_not_kept(tmp_path):
+    def run(inputs, work):
+        work.write_json("between.json", 1)
+        (work.folder / "more").mkdir()
+        return CountOutputs(count=1, copy_of=work.write_json("count.json", 2))
+
+    process = Process("count", "Count", "Counts.", "1", CountInputs, CountOutputs, run)
+    work = LocalWorkspace(tmp_path / "job", Reader(tmp_path / "cache", files=True))
+    made = work.step(process, CountInputs(source=work.write_json("s.json", 1)))
+    assert [path.name for path in (work.folder / "count").iterdir()] == ["count.json"]
+    assert finished(made, work.folder) == results(made, work.folder)
+    assert [path.name for path in work.folder.iterdir()] == ["count"]
 
 
 def test_a_step_with_other_content_is_run(work):

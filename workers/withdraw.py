@@ -1,0 +1,43 @@
+"""Withdrawing a product: its item, footprints, files and results go together, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from catalog.features import delete_footprints
+from catalog.store import delete_item
+from workers import jobs
+
+Conn = psycopg.Connection[Any]
+
+
+def withdraw(conn: Conn, products: Path, key: str) -> bool:
+    """Forget the product *key* in *products*; False where there is none.
+
+    Its files get another name before the transaction ends, and their own again should it fail.
+    """
+    folder, aside = products / key, products / f".{uuid.uuid4().hex}"
+    try:
+        with conn.transaction():
+            jobs.hold_product(conn, key)
+            collections = conn.execute(
+                "SELECT collection FROM pgstac.items WHERE id = %s", [key]
+            ).fetchall()
+            for (collection,) in collections:
+                delete_item(conn, key, collection)
+            delete_footprints(conn, key)
+            forgotten = jobs.forget_product(conn, key)
+            if folder.is_dir():
+                folder.rename(aside)
+        return bool(collections or forgotten or aside.is_dir())
+    except BaseException:
+        if aside.is_dir():
+            aside.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
