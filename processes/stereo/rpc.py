@@ -20,12 +20,14 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.errors import BrokenRpc, NoRpc
+from processes.stereo.cubics import inverse, ratios, slopes, values
 
 Floats = NDArray[np.float64]
 
@@ -77,10 +79,9 @@ class RpcModel:
 
     def normalised(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats]:
         """Return (row, col) as the polynomials give them: about -1 to 1 over the image."""
-        terms = _monomials(*self._ground(lon, lat, height))
-        row = np.tensordot(self.line_num, terms, 1) / np.tensordot(self.line_den, terms, 1)
-        col = np.tensordot(self.samp_num, terms, 1) / np.tensordot(self.samp_den, terms, 1)
-        return row, col
+        shape, (lon, lat, height) = _flat(lon, lat, height)
+        row, col = ratios(lon, lat, height, self._ground, self._tables)
+        return row.reshape(shape), col.reshape(shape)
 
     def anchor(self, height_m: float) -> tuple[float, float]:
         """Return where the first pixel looks, (lon, lat): it tells acquisitions apart."""
@@ -89,24 +90,9 @@ class RpcModel:
 
     def locate(self, row: Any, col: Any, height: Any) -> tuple[Floats, Floats]:
         """Return (lon, lat) where the rays of pixels meet a height; NaN where Newton fails."""
-        row, col, height = np.broadcast_arrays(
-            np.asarray(row, float), np.asarray(col, float), np.asarray(height, float)
-        )
-        lon = np.full(row.shape, self.lon_off)
-        lat = np.full(row.shape, self.lat_off)
-        miss = np.full(row.shape, np.inf)
-        for _ in range(20):
-            r, c, jac = self._with_jacobian(lon, lat, height)
-            drow, dcol = row - r, col - c
-            det = jac[0, 0] * jac[1, 1] - jac[0, 1] * jac[1, 0]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                lon = lon + (jac[1, 1] * drow - jac[0, 1] * dcol) / det
-                lat = lat + (jac[0, 0] * dcol - jac[1, 0] * drow) / det
-            miss = np.hypot(drow, dcol)
-            if not np.any(miss[np.isfinite(miss)] > 1e-7):
-                break
-        bad = ~(miss < 1e-3)
-        return np.where(bad, np.nan, lon), np.where(bad, np.nan, lat)
+        shape, (row, col, height) = _flat(row, col, height)
+        lon, lat = inverse(row, col, height, self._ground, self._tables, self._to_px)
+        return lon.reshape(shape), lat.reshape(shape)
 
     def corrected(self, drow: float, dcol: float, *tilt: float) -> RpcModel:
         """Return the model with a further image shift and, where four are given, tilts; pixels."""
@@ -121,61 +107,39 @@ class RpcModel:
         """Return the model of a crop whose first pixel is (row0, col0) of this one's image."""
         return replace(self, row_off=self.row_off - row0, col_off=self.col_off - col0)
 
-    def _ground(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats, Floats]:
-        return (
-            (np.asarray(lon, float) - self.lon_off) / self.lon_scale,
-            (np.asarray(lat, float) - self.lat_off) / self.lat_scale,
-            (np.asarray(height, float) - self.height_off) / self.height_scale,
+    @cached_property
+    def _ground(self) -> Floats:
+        """Offset and scale of longitude, latitude and height, (3, 2)."""
+        return np.array(
+            [
+                [self.lon_off, self.lon_scale],
+                [self.lat_off, self.lat_scale],
+                [self.height_off, self.height_scale],
+            ],
+            np.float64,
         )
 
-    def _with_jacobian(self, lon: Any, lat: Any, height: Any) -> tuple[Floats, Floats, Floats]:
-        """Return row, col and d(row, col)/d(lon, lat) as an array (2, 2, …)."""
-        here = self._ground(lon, lat, height)
-        terms, by_lon, by_lat = _monomials(*here), *_slopes(*here)
-        values, slopes = [], []
-        for num, den in ((self.line_num, self.line_den), (self.samp_num, self.samp_den)):
-            n, d = np.tensordot(num, terms, 1), np.tensordot(den, terms, 1)
-            values.append(n / d)
-            slopes.append(
-                [
-                    (np.tensordot(num, by, 1) * d - n * np.tensordot(den, by, 1)) / d**2 / scale
-                    for by, scale in ((by_lon, self.lon_scale), (by_lat, self.lat_scale))
-                ]
-            )
-        t = self.tilt
-        to_px = np.array([[self.row_scale + t[0], t[1]], [t[2], self.col_scale + t[3]]])
-        offset = self.row_off + self.drow, self.col_off + self.dcol
-        row, col = (v + o for v, o in zip(np.tensordot(to_px, values, 1), offset, strict=True))
-        jac = np.tensordot(to_px, slopes, 1)
-        return row, col, jac
+    @cached_property
+    def _tables(self) -> Floats:
+        return np.array([self.line_num, self.line_den, self.samp_num, self.samp_den], np.float64)
+
+    @cached_property
+    def _to_px(self) -> Floats:
+        """What brings normalised row and column to pixels, (2, 3)."""
+        a, b, c, d = self.tilt
+        return np.array(
+            [
+                [self.row_scale + a, b, self.row_off + self.drow],
+                [c, self.col_scale + d, self.col_off + self.dcol],
+            ],
+            np.float64,
+        )
 
 
-def _monomials(x: Floats, y: Floats, z: Floats) -> Floats:
-    """Return the 20 terms of RPC00B; x is longitude, y latitude, z height, all normalised."""
-    x, y, z = np.broadcast_arrays(x, y, z)
-    one = np.ones_like(x)
-    return np.stack(
-        [
-            one, x, y, z, x * y, x * z, y * z, x * x, y * y, z * z,
-            x * y * z, x**3, x * y * y, x * z * z, x * x * y, y**3, y * z * z,
-            x * x * z, y * y * z, z**3,
-        ]
-    )  # fmt: skip
-
-
-def _slopes(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats]:
-    """Return the derivatives of the 20 terms by x and by y."""
-    x, y, z = np.broadcast_arrays(x, y, z)
-    o, i = np.zeros_like(x), np.ones_like(x)
-    by_x = [
-        o, i, o, o, y, z, o, 2 * x, o, o, y * z, 3 * x * x, y * y, z * z, 2 * x * y, o, o,
-        2 * x * z, o, o,
-    ]  # fmt: skip
-    by_y = [
-        o, o, i, o, x, o, z, o, 2 * y, o, x * z, o, 2 * x * y, o, x * x, 3 * y * y, z * z,
-        o, 2 * y * z, o,
-    ]  # fmt: skip
-    return np.stack(by_x), np.stack(by_y)
+def _flat(*values: Any) -> tuple[tuple[int, ...], list[Floats]]:
+    """Return the shape that arrays broadcast to, and each as one contiguous line of it."""
+    lines = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in values))
+    return lines[0].shape, [np.ascontiguousarray(line).reshape(-1) for line in lines]
 
 
 def choose(
@@ -298,9 +262,9 @@ def read_dimap(name: str, text: str) -> RpcModel:
 def _check_direct(name: str, model: RpcModel, value: Callable[[str], str | None]) -> None:
     """Refuse a DIMAP file whose two models disagree by more than a pixel at its centre."""
     back = _model(name, value, 1)
-    terms = _monomials(np.zeros(()), np.zeros(()), np.zeros(()))
-    lon = back.samp_num @ terms / (back.samp_den @ terms) * model.lon_scale + model.lon_off
-    lat = back.line_num @ terms / (back.line_den @ terms) * model.lat_scale + model.lat_off
+    # at the middle every term but the first is nought
+    lon = back.samp_num[0] / back.samp_den[0] * model.lon_scale + model.lon_off
+    lat = back.line_num[0] / back.line_den[0] * model.lat_scale + model.lat_off
     row, col = model.project(lon, lat, model.height_off)
     apart = float(np.hypot(row - model.row_off, col - model.col_off))
     if not apart < 1.0:
@@ -369,17 +333,12 @@ def _check_domain(model: RpcModel) -> None:
     if abs(model.lat_off) > 90.0 or abs(model.lon_off) > 360.0:
         raise BrokenRpc(f"{model.name}: LAT_OFF or LONG_OFF is no place on Earth")
     steps = np.linspace(-1.0, 1.0, 7)
-    cube = np.meshgrid(steps, steps, steps, indexing="ij")
-    terms = _monomials(*cube)
+    x, y, z = (axis.ravel() for axis in np.meshgrid(steps, steps, steps, indexing="ij"))
     for key, table in (("LINE_DEN_COEFF", model.line_den), ("SAMP_DEN_COEFF", model.samp_den)):
-        den = np.tensordot(table, terms, 1)
+        den = values(table, x, y, z)
         if den.min() * den.max() <= 0.0 or np.abs(den).min() < 1e-6 * np.abs(den).max():
             raise BrokenRpc(f"{model.name}: {key} vanishes inside the model's domain")
-    _, _, jac = model._with_jacobian(
-        model.lon_off + cube[0] * model.lon_scale,
-        model.lat_off + cube[1] * model.lat_scale,
-        model.height_off + cube[2] * model.height_scale,
-    )
+    jac = slopes(x, y, z, model._tables)
     area = jac[0, 0] * jac[1, 1] - jac[0, 1] * jac[1, 0]
     if area.min() * area.max() <= 0.0:
         raise BrokenRpc(f"{model.name}: the model cannot be inverted inside its domain")
