@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 import peers_cars
 import rasterio
+from cost import Cost, measured
 from machine import measured_on
 from numpy.typing import NDArray
-from peers_cost import Cost, measured
 from peers_picture import on_grid_of, picture
 from truth import SHARED, TESTS, Truth, on_truth, truth_of
 

@@ -4,7 +4,7 @@
 
 Each process runs as `orograph run` in a program of its own, on what the one before it made, with
 machine code already cached by a first run of `city` that is not counted. CPU seconds and memory
-are of the program with everything it starts; memory is the sum over them, sampled.
+are of the program with everything it starts; memory is the sum over them, sampled (see `cost`).
 """
 
 from __future__ import annotations
@@ -12,69 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
+from cost import Cost, measured
 from machine import measured_on
 from truth import scene_folder
 
-SAMPLE_S = 0.05
 PROCESSES = ("dsm", "dtm", "ortho", "footprints", "buildings", "city")
 """In an order in which each finds what it needs."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one run took."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
-
-
-def measured(command: list[str]) -> Cost:
-    """Run a command to its end. Ends this program where it fails."""
-    start, peak = time.perf_counter(), 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-        assert running.stderr is not None
-        os.set_blocking(running.stderr.fileno(), False)
-        family, last = psutil.Process(running.pid), b""
-        while True:
-            pid, status, usage = os.wait4(running.pid, os.WNOHANG)
-            last = (last + (running.stderr.read() or b""))[-2000:]
-            if pid:
-                running.returncode = os.waitstatus_to_exitcode(status)
-                break
-            peak = max(peak, _resident(family))
-            time.sleep(SAMPLE_S)
-    if running.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{last.decode(errors='replace')}")
-    wall_s = time.perf_counter() - start
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak / 2**20)
-
-
-def _resident(family: psutil.Process) -> int:
-    """Return the memory in use by a process and all below it, bytes."""
-    total = 0
-    for process in [family, *_children(family)]:
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
-def _children(family: psutil.Process) -> list[psutil.Process]:
-    try:
-        return list(family.children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
 
 
 def inputs_of(process: str, images: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -127,7 +76,12 @@ def run(process: str, inputs: dict[str, Any], out: Path) -> Cost:
     request = out / "request.json"
     request.write_text(json.dumps({"inputs": inputs}))
     cli = [sys.executable, "-m", "server.cli"]
-    return measured([*cli, "run", process, str(request), "--out", str(out)])
+    command = [*cli, "run", process, str(request), "--out", str(out)]
+    log = out / "said.txt"
+    cost = measured(command, log, sorted(os.sched_getaffinity(0)))
+    if cost.exit_code:
+        sys.exit(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-2000:]}")
+    return cost
 
 
 if __name__ == "__main__":
