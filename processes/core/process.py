@@ -66,6 +66,15 @@ def _as_list(value: Any) -> Any:
 ImageRefs = Annotated[list[ImageRef], BeforeValidator(_as_list), Field(min_length=1)]
 """One reference or several: STAC Items, one ItemCollection, or GeoTIFFs with RPC."""
 
+UNITS = {"m": "m", "m2": "m²", "px": "px", "s": "s"}
+SPOKEN = {
+    "aoi": "area of interest", "crs": "coordinate reference system", "dem": "elevation model",
+    "dsm": "surface model (DSM)", "dtm": "terrain model (DTM)", "gcps": "ground control points",
+    "lod": "level of detail", "min": "least", "ndsm": "heights above ground (nDSM)",
+    "cityjson": "CityJSON", "geopackage": "GeoPackage", "tileset": "3D Tiles",
+    "pointcloud": "point cloud",
+}  # fmt: skip
+
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
 
@@ -217,7 +226,7 @@ def _described(model: type[BaseModel], *, occurs: bool) -> dict[str, Any]:
     for name, field in schema.get("properties", {}).items():
         own = _inlined(field, definitions)
         entry: dict[str, Any] = {
-            "title": field.get("title", name.replace("_", " ").capitalize()),
+            "title": model.model_fields[name].title or title_of(name),
             "description": own.pop("description", ""),
         }
         own.pop("title", None)
@@ -230,6 +239,15 @@ def _described(model: type[BaseModel], *, occurs: bool) -> dict[str, Any]:
             own = own["items"]
         described[name] = entry | {"schema": own}
     return described
+
+
+def title_of(name: str) -> str:
+    """Return a field's name as people write it: `largest_object_m` is Largest object (m)."""
+    *words, last = name.split("_")
+    unit = f" ({UNITS[last]})" if words and last in UNITS else ""
+    words = words if unit else [*words, last]
+    text = " ".join(SPOKEN.get(word, word) for word in words)
+    return text[:1].upper() + text[1:] + unit
 
 
 def _is_reference(schema: Mapping[str, Any]) -> bool:
