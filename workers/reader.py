@@ -15,11 +15,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-import httpx
-
 from processes.core.errors import AssetForbidden, AssetMissing, AssetUnreadable
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 1 << 20
@@ -81,6 +83,8 @@ class Reader:
         return None
 
     def _fetched(self, address: str) -> Path:
+        import httpx  # 50 ms that only references to other machines need
+
         digest = hashlib.sha256(address.encode()).hexdigest()[:24]
         name = re.sub(r"[^\w.-]", "_", Path(unquote(urlsplit(address).path)).name) or "file"
         target = self.cache / digest / name
@@ -100,6 +104,8 @@ class Reader:
         return target
 
     def _download(self, address: str, target: Path) -> None:
+        import httpx
+
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(address)
             host = parts.hostname or ""

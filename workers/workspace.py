@@ -14,9 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import geopandas
 import numpy as np
 from pydantic import BaseModel
 
@@ -39,7 +38,9 @@ from workers.acquisitions import acquisitions, is_stac
 from workers.cog import BlockFile, RasterFile
 from workers.program import program
 from workers.reader import Reader
-from workers.vectors import read_vector, write_geoparquet
+
+if TYPE_CHECKING:
+    import geopandas
 
 MAX_TEXT_BYTES = 64 * 2**20
 THREADS = os.cpu_count() or 1
@@ -144,6 +145,8 @@ class LocalWorkspace:
         return [item.opened() for item in found]
 
     def read_vector(self, asset: Asset) -> geopandas.GeoDataFrame:
+        from workers.vectors import read_vector  # geopandas takes 0.3 s, and rasters need none
+
         path, _ = self._local(asset.href)
         return read_vector(path, _shown(asset.href))
 
@@ -240,6 +243,8 @@ class LocalWorkspace:
         return Asset(href=str(path), type=COG)
 
     def write_vector(self, name: str, frame: geopandas.GeoDataFrame) -> Asset:
+        from workers.vectors import write_geoparquet
+
         path = self.folder / f"{name}.parquet"
         write_geoparquet(frame, path)
         return Asset(href=str(path), type=GEOPARQUET)
