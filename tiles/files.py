@@ -19,6 +19,7 @@ from tiles.answers import accepts, is_known, unless_known
 from tiles.kept import Kept
 
 TYPES = {
+    ".b3dm": "application/octet-stream",
     ".bin": "application/octet-stream",
     ".css": "text/css; charset=utf-8",
     ".geojson": "application/geo+json",
@@ -34,6 +35,7 @@ TYPES = {
     ".mjs": "text/javascript; charset=utf-8",
     ".parquet": GEOPARQUET,
     ".png": "image/png",
+    ".subtree": "application/octet-stream",
     ".svg": "image/svg+xml",
     ".tif": COG,
     ".txt": "text/plain; charset=utf-8",
@@ -42,8 +44,8 @@ TYPES = {
     ".woff2": "font/woff2",
     ".xml": "application/xml",
 }
-COMPRESSED = (".bin", ".css", ".geojson", ".glb", ".gltf", ".html", ".js", ".json", ".mjs", ".svg",
-              ".txt", ".wasm", ".xml")  # fmt: skip
+COMPRESSED = (".b3dm", ".bin", ".css", ".geojson", ".glb", ".gltf", ".html", ".js", ".json", ".mjs",
+              ".subtree", ".svg", ".txt", ".wasm", ".xml")  # fmt: skip
 SMALLEST_BYTES, LARGEST_BYTES = 1024, 16 * 2**20
 """Files outside of this are sent as they are."""
 KEPT_BYTES = 64 * 2**20

@@ -95,18 +95,25 @@ def face_sizes(table: Faces) -> NDArray[np.int64]:
     return np.diff(starts(table.ring_sizes)[starts(table.face_rings)])
 
 
+def following(table: Faces) -> NDArray[np.int64]:
+    """Return for each corner the number of the next one on its ring."""
+    ring_start = starts(table.ring_sizes)
+    after = np.arange(1, len(table.corners) + 1)
+    after[ring_start[1:] - 1] = ring_start[:-1]
+    return after
+
+
 def normals(table: Faces, positions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the unit normal of each face (Newell), from the *positions* of all vertices."""
     here = positions[table.corners]
-    ring_start = starts(table.ring_sizes)
-    following = np.arange(1, len(here) + 1)
-    following[ring_start[1:] - 1] = ring_start[:-1]
     # relative to the face's first corner: products of ECEF-sized numbers would lose the digits
     sizes = face_sizes(table)
     anchor = np.repeat(here[starts(sizes)[:-1]], sizes, axis=0)
-    twice_area = np.cross(here - anchor, here[following] - anchor)
+    twice_area = np.cross(here - anchor, here[following(table)] - anchor)
     total = np.add.reduceat(twice_area, starts(sizes)[:-1], axis=0) if len(sizes) else here
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    # a face without area has no direction: any will do, for it is not seen
+    return np.where(length > 1e-12, total / np.maximum(length, 1e-12), (0.0, 1.0, 0.0))
 
 
 def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
@@ -182,19 +189,26 @@ def _cover(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int
     found = mapbox_earcut.triangulate_float64(flat, ends.astype(np.uint32))
     triangles: NDArray[np.int64] = found.astype(np.int64).reshape(-1, 3)
     if len(triangles) != len(flat) + 2 * (len(ends) - 1) - 2:
-        triangles = _delaunay(flat, ends)
+        triangles = _delaunay(flat, ends, otherwise=triangles)
     ax, ay, bx, by, cx, cy = flat[triangles].reshape(-1, 6).T
     clockwise = (bx - ax) * (cy - ay) < (by - ay) * (cx - ax)
     triangles[clockwise] = triangles[clockwise][:, ::-1]
     return triangles
 
 
-def _delaunay(flat: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def _delaunay(
+    flat: NDArray[np.float64], ends: NDArray[np.int64], otherwise: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return triangles with every corner, or *otherwise* where the rings bound no area."""
     import shapely
 
     rings = np.split(flat, ends[:-1])
-    polygon = shapely.Polygon(rings[0], rings[1:])
-    pieces = shapely.get_parts(shapely.constrained_delaunay_triangles(polygon))
     row = {(x, y): number for number, (x, y) in enumerate(flat.tolist())}
-    corners = shapely.get_coordinates(pieces).reshape(-1, 4, 2)[:, :3]
-    return np.array([[row[x, y] for x, y in triangle] for triangle in corners.tolist()], np.int64)
+    try:
+        polygon = shapely.Polygon(rings[0], rings[1:])
+        pieces = shapely.get_parts(shapely.constrained_delaunay_triangles(polygon))
+        corners = shapely.get_coordinates(pieces).reshape(-1, 4, 2)[:, :3]
+        found = [[row[x, y] for x, y in triangle] for triangle in corners.tolist()]
+    except (shapely.errors.GEOSException, KeyError):  # rings that cross or fall together
+        return otherwise
+    return np.array(found, np.int64).reshape(-1, 3)

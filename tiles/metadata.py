@@ -1,55 +1,52 @@
 """Attributes of buildings as an EXT_structural_metadata schema and property tables.
 
 Cesium shows them when a building is picked, and styles may use them. A property's type is that
-of its values over the whole tileset, so that all tiles share one schema.
+of its values over the whole tileset, so that all tiles share one schema. Numbers that a 32-bit
+float gives back to the millimetre are stored as such, which halves most of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processes.core.building import Attribute, BuildingModel
 
 CLASS = "building"
 NO_FLOAT = -9999.0
 NO_INTEGER = -(2**31)
-Type = Literal["STRING", "BOOLEAN", "INT32", "FLOAT64"]
+Type = Literal["STRING", "BOOLEAN", "INT32", "FLOAT32", "FLOAT64"]
+STORED = {"INT32": "<i4", "FLOAT32": "<f4", "FLOAT64": "<f8"}
+Values = NDArray[Any] | list[Any]
 
 
 @dataclass(frozen=True)
 class Property:
-    """One attribute: its identifier in the schema, its own name, and how it is stored."""
+    """One attribute of every building: its identifier in the schema, its own name, its values."""
 
     id: str
     name: str
     type: Type
     optional: bool
+    values: Values
+    """Numbers as stored; texts and booleans as they are, absent ones None."""
 
 
-def properties(models: Iterable[BuildingModel]) -> list[Property]:
+def properties(models: Sequence[BuildingModel]) -> list[Property]:
     """Return the attributes of *models*, the identifier first, in order of appearance."""
-    types: dict[str, set[type]] = {}
-    seen: dict[str, int] = {}
-    count = 0
-    for model in models:
-        count += 1
-        for name, value in model.attributes.items():
-            types.setdefault(name, set())
-            seen[name] = seen.get(name, 0) + (value is not None)
-            if value is not None:
-                types[name].add(next(k for k in (bool, int, float, str) if isinstance(value, k)))
-    found = [Property("id", "id", "STRING", optional=False)]
-    for name, kinds in types.items():
+    names = dict.fromkeys(name for model in models for name in model.attributes)
+    found = [Property("id", "id", "STRING", False, [model.id for model in models])]
+    for name in names:
         if name == "id":
             continue
-        optional = seen[name] < count
+        values = [model.attributes.get(name) for model in models]
         ident = _identifier(name, {p.id for p in found})
-        found.append(Property(ident, name, _stored(kinds, optional), optional))
+        found.append(_property(ident, name, values))
     return found
 
 
@@ -61,28 +58,57 @@ def schema(table: Sequence[Property]) -> dict[str, Any]:
     }
 
 
-def column(prop: Property, models: Sequence[BuildingModel]) -> tuple[bytes, bytes | None]:
-    """Return the values of a property and, for strings, their offsets, little-endian."""
-    raw = [m.id if prop.id == "id" else m.attributes.get(prop.name) for m in models]
-    if prop.type == "STRING":
-        texts = [_text(value).encode() for value in raw]
-        offsets = np.cumsum([0, *map(len, texts)]).astype("<u4")
-        return b"".join(texts), offsets.tobytes()
+def column(prop: Property, rows: NDArray[np.int64]) -> tuple[bytes, bytes | None]:
+    """Return the values of some buildings and, for texts, their offsets, little-endian."""
+    if isinstance(prop.values, np.ndarray):
+        return prop.values[rows].tobytes(), None
+    chosen = [prop.values[row] for row in rows.tolist()]
     if prop.type == "BOOLEAN":
-        return np.packbits(np.array(raw, bool), bitorder="little").tobytes(), None
+        return np.packbits(np.array(chosen, bool), bitorder="little").tobytes(), None
+    texts = [text(value).encode() for value in chosen]
+    offsets = np.cumsum([0, *map(len, texts)]).astype("<u4")
+    return b"".join(texts), offsets.tobytes()
+
+
+def plain(prop: Property, rows: NDArray[np.int64]) -> list[Attribute]:
+    """Return the values of some buildings as they are, absent ones None."""
+    if not isinstance(prop.values, np.ndarray):
+        return [prop.values[row] for row in rows.tolist()]
     absent = NO_INTEGER if prop.type == "INT32" else NO_FLOAT
-    numbers = [absent if value is None or value != value else value for value in raw]
-    return np.array(numbers, "<i4" if prop.type == "INT32" else "<f8").tobytes(), None
+    numbers = prop.values[rows].tolist()
+    exact = numbers if prop.type != "FLOAT32" else [round(number, 3) for number in numbers]
+    return [None if number == absent else number for number in exact]
 
 
-def _stored(kinds: set[type], optional: bool) -> Type:
+def text(value: Attribute) -> str:
+    """Return a value as text; absent ones are empty."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _property(ident: str, name: str, values: list[Attribute]) -> Property:
+    types = {type(value) for value in values}
+    optional = type(None) in types
+    kinds = {_kind(found) for found in types if found is not type(None)}
     if kinds == {bool} and not optional:
-        return "BOOLEAN"
-    if kinds == {int}:
-        return "INT32"
+        return Property(ident, name, "BOOLEAN", optional, values)
+    if kinds == {int} and all(v is None or abs(v) < 2**31 for v in values):  # type: ignore[arg-type]  # all are int
+        whole = [NO_INTEGER if value is None else value for value in values]
+        return Property(ident, name, "INT32", optional, np.array(whole, "<i4"))
     if kinds and kinds <= {int, float}:
-        return "FLOAT64"
-    return "STRING"
+        absent = [NO_FLOAT if v is None or v != v else v for v in values]
+        numbers = np.array(absent, "<f8")
+        single = numbers.astype("<f4")
+        same = np.array_equal(np.round(single.astype(float), 3), numbers)
+        return Property(
+            ident, name, "FLOAT32" if same else "FLOAT64", optional, single if same else numbers
+        )
+    return Property(ident, name, "STRING", optional, values)
+
+
+def _kind(found: type) -> type:
+    return next(kind for kind in (bool, int, float, str) if issubclass(found, kind))
 
 
 def _member(prop: Property) -> Mapping[str, Any]:
@@ -95,7 +121,7 @@ def _member(prop: Property) -> Mapping[str, Any]:
         return member | {"semantic": "ID", "required": True}
     if not prop.optional and prop.type in ("BOOLEAN", "INT32"):
         return member | {"required": True}
-    no_data = {"STRING": "", "INT32": NO_INTEGER, "FLOAT64": NO_FLOAT}[prop.type]
+    no_data = {"STRING": "", "INT32": NO_INTEGER}.get(prop.type, NO_FLOAT)
     return member | {"noData": no_data}
 
 
@@ -105,9 +131,3 @@ def _identifier(name: str, taken: set[str]) -> str:
     while ident in taken:
         ident += "_"
     return ident
-
-
-def _text(value: Attribute) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -31,3 +31,16 @@ def khronos():
         }
 
     return judge
+
+
+@pytest.fixture(scope="session")
+def cesium_tools():
+    """Return a function: a tileset's path → its tiles as Cesium's 3D Tiles tools read them."""
+
+    def read(path):
+        command = ["node", str(NODE / "tileset_report.mjs"), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stderr}\nrun `make env`: it installs the tools"
+        return json.loads(done.stdout)
+
+    return read

@@ -110,9 +110,11 @@ def test_a_part_of_what_could_be_compressed_is_not(
     client: TestClient, product_folder: Path
 ) -> None:
     key = product_folder.name
-    tile = next((product_folder / "tileset").glob("*.glb"))
+    tile = next((product_folder / "tileset").glob("**/*.glb"))
     asked = {"Range": "bytes=0-3", "Accept-Encoding": "br, gzip"}
-    part = client.get(f"/3dtiles/{key}/{tile.name}", headers=asked)
+    part = client.get(
+        f"/3dtiles/{key}/{tile.relative_to(product_folder / 'tileset')}", headers=asked
+    )
     assert (part.status_code, part.content) == (206, b"glTF")
     assert "content-encoding" not in part.headers
 
@@ -165,8 +167,9 @@ def test_the_tileset_and_every_tile_it_names_are_there(
 def test_a_tile_is_compressed_for_whoever_can_read_it(
     client: TestClient, product_folder: Path, coding: str, unpack: Callable[[bytes], bytes]
 ) -> None:
-    tile = next((product_folder / "tileset").glob("*.glb"))
-    address = f"/3dtiles/{product_folder.name}/{tile.name}"
+    tile = next((product_folder / "tileset").glob("**/*.glb"))
+    part = tile.relative_to(product_folder / "tileset")
+    address = f"/3dtiles/{product_folder.name}/{part}"
     for _ in range(2):  # compressed, then kept
         with client.stream("GET", address, headers={"Accept-Encoding": coding}) as response:
             raw = b"".join(response.iter_raw())

@@ -19,7 +19,8 @@ from processes.core.building import BuildingModel
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.planes import Planes, raise_roof
 from tiles import metadata
-from tiles.glb import Mesh, glb
+from tiles.glb import Mesh
+from tiles.glb import tile as written
 from tiles.mesh import face_sizes, faces, normals, starts, triangulate
 
 COURT = box(0, 0, 20, 14).difference(box(5, 5, 9, 9))
@@ -59,7 +60,7 @@ def mesh_of(models):
 
 
 def tile(models):
-    return glb(mesh_of(models), models, metadata.properties(models))
+    return written(mesh_of(models), np.arange(len(models)), metadata.properties(models))
 
 
 TILE = tile(MODELS)
@@ -140,7 +141,8 @@ def test_attributes_come_back_from_the_property_table():
     assert strings("reason") == ["", "small", ""]
     assert members["reason"]["noData"] == ""
     assert members["roof_m"]["noData"] == -9999.0
-    assert np.frombuffer(view(TILE, table["roof_m"]["values"]), "<f8").tolist() == [
+    assert members["roof_m"]["componentType"] == "FLOAT32"
+    assert np.frombuffer(view(TILE, table["roof_m"]["values"]), "<f4").tolist() == [
         106.25,
         -9999.0,
         3.0,
@@ -168,7 +170,16 @@ def test_names_that_the_schema_forbids_are_kept_beside_an_identifier():
 
 def test_a_tile_that_numbers_cannot_reach_is_refused():
     with pytest.raises(ValueError, match="split"):
-        glb(mesh_of(MODELS), MODELS * 30000, [])
+        written(mesh_of(MODELS), np.arange(90_000), [])
+
+
+def test_numbers_that_32_bits_would_round_keep_64():
+    easting = [model("a", HOUSE, x=431234.567, h=101.234), model("b", HOUSE, x=1.5, h=None)]
+    types = {p.id: p.type for p in metadata.properties(easting)}
+    assert types == {"id": "STRING", "x": "FLOAT64", "h": "FLOAT32"}
+    x, h = metadata.properties(easting)[1:]
+    assert metadata.plain(x, np.array([1, 0])) == [1.5, 431234.567]
+    assert metadata.plain(h, np.array([0, 1])) == [101.234, None]
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,23 +14,31 @@ import pytest
 from pyproj import Transformer
 from shapely.geometry import box
 
-from processes.core.building import BuildingModel
+from processes.core.building import BuildingModel, Face
 from processes.core.errors import UnknownCrs
 from processes.roofs.extrude import extrude, tidy
+from processes.roofs.planes import Planes, raise_roof
 from tiles.tileset import write
 
 Y_UP_TO_Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
 
 
 def town(count, x=431000.0, y=5290000.0, *, seed=3):
-    """Return blocks of growing size along rows, in shuffled order."""
+    """Return blocks and gabled houses (eaves 1 m below, ridge 1 m above `roof_m`), shuffled."""
     rng = np.random.default_rng(seed)
     models = []
     for i in rng.permutation(count):
         west, south = x + 40 * (i % 20), y + 40 * (i // 20)
         outline = box(west, south, west + 8 + i % 13, south + 8)
-        solid = extrude(tidy(outline)[0], 140.0, 146.0 + 0.5 * i)
-        models.append(BuildingModel(f"b{i:03}", (solid,), "1.2", {"roof_m": 146.0 + 0.5 * i}))
+        part, top = tidy(outline)[0], 146.0 + 0.5 * i
+        known = {"roof_m": top}
+        if i % 3:
+            models.append(BuildingModel(f"b{i:03}", (extrude(part, 140.0, top),), "1.2", known))
+        else:
+            gable = Planes(np.array([[0, 0.5, top + 1], [0, -0.5, top + 1]]), (west, south + 4.0))
+            models.append(
+                BuildingModel(f"b{i:03}", (raise_roof(part, 140.0, gable),), "2.0", known)
+            )
     return models
 
 
@@ -87,24 +97,35 @@ def holds(region, lon, lat, height):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
+    """A town of blocks and gabled houses, listed."""
     folder = tmp_path_factory.mktemp("tileset")
     models = town(230)
     return models, write(models, "EPSG:32631", folder, most=20)
 
 
+def leaves(found):
+    return [tile for tile, _ in found if "children" not in tile]
+
+
+def size_m(model):
+    return float(np.linalg.norm(np.ptp(model.solids[0].vertices, axis=0)))
+
+
 def test_the_document_is_a_3d_tiles_1_1_tileset(written):
     document, found = read(written[1])
     assert document["asset"]["version"] == "1.1"
+    assert document["asset"]["extras"] == {"buildings": 230, "left_out": {}}
     assert set(document) == {"asset", "geometricError", "root"}
     allowed = {"boundingVolume", "geometricError", "refine", "content", "children", "transform"}
     assert all(set(tile) <= allowed for tile, _ in found)
-    assert all(tile["refine"] == "ADD" for tile, _ in found)
+    assert all(tile["refine"] == "REPLACE" for tile, _ in found)
     assert all((written[1].parent / tile["content"]["uri"]).is_file() for tile, _ in found)
 
 
-def test_every_building_is_in_one_tile(written):
+def test_every_building_is_in_one_of_the_finest_tiles(written):
     models, path = written
-    ids = [i for tile, _ in read(path)[1] for i in content(path.parent / tile["content"]["uri"])[0]]
+    finest = leaves(read(path)[1])
+    ids = [i for tile in finest for i in content(path.parent / tile["content"]["uri"])[0]]
     assert sorted(ids) == sorted(model.id for model in models)
 
 
@@ -113,36 +134,230 @@ def test_vertices_lie_in_the_regions_of_all_their_ancestors(written):
     parents = {id(tile): parent for tile, parent in found}
     for tile, _ in found:
         place = on_globe(document, content(written[1].parent / tile["content"]["uri"])[1])
-        assert holds(tile["content"]["boundingVolume"]["region"], *place)
         ancestor = tile
         while ancestor is not None:
             assert holds(ancestor["boundingVolume"]["region"], *place)
             ancestor = parents[id(ancestor)]
 
 
-def test_children_and_contents_lie_within_their_parents(written):
+def test_tiles_lie_within_their_parents(written):
     for tile, parent in read(written[1])[1]:
-        inner = [tile["content"]["boundingVolume"]["region"], tile["boundingVolume"]["region"]]
-        outer = [tile["boundingVolume"]["region"], (parent or tile)["boundingVolume"]["region"]]
-        for a, b in zip(inner, outer, strict=True):
-            assert a[0] >= b[0]
-            assert a[1] >= b[1]
-            assert a[2] <= b[2]
-            assert a[3] <= b[3]
-            assert a[4] >= b[4]
-            assert a[5] <= b[5]
+        a = tile["boundingVolume"]["region"]
+        b = (parent or tile)["boundingVolume"]["region"]
+        assert all(inner >= outer for inner, outer in zip(a[:2], b[:2], strict=True))
+        assert all(inner <= outer for inner, outer in zip(a[2:4], b[2:4], strict=True))
+        assert a[4] >= b[4]
+        assert a[5] <= b[5]
 
 
-def test_the_error_is_the_size_of_the_largest_building_not_shown(written):
+def test_the_error_is_what_a_tile_lacks(written):
+    """The size of the largest building that is not shown, or what its roof loses as a block."""
     models, path = written
     document, found = read(path)
-    size = {m.id: float(np.linalg.norm(np.ptp(m.solids[0].vertices, axis=0))) for m in models}
+    size = {model.id: size_m(model) for model in models}
+    loss = {model.id: 1.0 if model.lod == "2.0" else 0.0 for model in models}
     assert document["geometricError"] == pytest.approx(max(size.values()))
     for tile, parent in found:
         assert tile["geometricError"] <= (parent or document)["geometricError"]
-        below = [t for t, _ in tiles(tile)][1:]
-        missing = [size[i] for t in below for i in content(path.parent / t["content"]["uri"])[0]]
-        assert tile["geometricError"] == pytest.approx(max(missing, default=0.0))
+        shown = set(content(path.parent / tile["content"]["uri"])[0])
+        finest = leaves(list(tiles(tile)))
+        whole = {i for t in finest for i in content(path.parent / t["content"]["uri"])[0]}
+        lacking = max((size[i] for i in whole - shown), default=0.0)
+        if "children" in tile:
+            least = max(lacking, *(loss[i] for i in shown))
+            assert tile["geometricError"] == pytest.approx(least, abs=1e-6)
+        else:
+            assert tile["geometricError"] == 0
+
+
+def test_from_afar_houses_are_blocks_of_the_same_volume(written):
+    """Each coarse tile's faces: walls and one flat roof, half-way between eaves and ridge."""
+    models, path = written
+    document, found = read(path)
+    known = {model.id: model for model in models}
+    seen = 0
+    for tile, _ in found:
+        if "children" not in tile:
+            continue
+        ids, vertices, owner = content(path.parent / tile["content"]["uri"])
+        height = on_globe(document, vertices)[2]
+        for number, ident in enumerate(ids):
+            z = known[ident].solids[0].vertices[:, 2]
+            top = z.max() - (1.0 if known[ident].lod == "2.0" else 0.0)
+            mine = height[owner == number]
+            assert np.abs(mine[:, None] - [140.0, top]).min(axis=1).max() < 0.02
+            assert (owner == number).sum() == 4 * 5
+            seen += 1
+    assert seen > 230
+
+
+# -- more buildings than a list should have
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """The same town, implicit, so deep that there are subtrees below the first."""
+    models = town(230)
+    folder = tmp_path_factory.mktemp("implicit")
+    return models, write(models, "EPSG:32631", folder, most=1, listed=100)
+
+
+def subtree(path):
+    """Return the parts of a subtree: its JSON and a function from a bit field to set bits."""
+    raw = path.read_bytes()
+    magic, version, length, binary = struct.unpack_from("<4sIQQ", raw)
+    assert (magic, version) == (b"subt", 1)
+    assert len(raw) == 24 + length + binary
+    assert length % 8 == binary % 8 == 0
+    document, body = json.loads(raw[24 : 24 + length]), raw[24 + length :]
+
+    def bits(field, count):
+        if "constant" in field:
+            return set(range(count)) if field["constant"] else set()
+        view = document["bufferViews"][field["bitstream"]]
+        assert view["byteOffset"] % 8 == 0
+        part = np.frombuffer(body, np.uint8, view["byteLength"], view["byteOffset"])
+        found = set(np.flatnonzero(np.unpackbits(part, bitorder="little")).tolist())
+        assert len(found) == field["availableCount"]
+        return found
+
+    return document, bits
+
+
+def test_a_city_is_implicit_and_says_so_in_few_bytes(many):
+    document, found = read(many[1])
+    assert len(found) == 1
+    assert many[1].stat().st_size < 2500
+    root = document["root"]
+    assert root["content"]["uri"] == "tiles/{level}/{x}/{y}.glb"
+    assert root["implicitTiling"]["subdivisionScheme"] == "QUADTREE"
+    assert root["implicitTiling"]["subtrees"]["uri"] == "subtrees/{level}/{x}/{y}.subtree"
+    assert document["schema"]["classes"]["tile"]["properties"]["region"]["count"] == 6
+
+
+def test_bits_of_all_subtrees_name_the_files_that_are_there(many):
+    """Availability, read as the specification has it: Morton order, x in the even bits."""
+    folder = many[1].parent
+    levels = read(many[1])[0]["root"]["implicitTiling"]["subtreeLevels"]
+    waiting, files, opened = [(0, 0, 0)], set(), set()
+    while waiting:
+        level, x, y = waiting.pop()
+        name = f"subtrees/{level}/{x}/{y}.subtree"
+        opened.add(name)
+        document, bits = subtree(folder / name)
+        inner = (4**levels - 1) // 3
+        there = bits(document["tileAvailability"], inner)
+        assert there == bits(document["contentAvailability"][0], inner)
+        assert document["propertyTables"][0]["count"] == len(there)
+
+        def place(depth, morton, origin=(level, x, y)):
+            dx = sum((morton >> 2 * bit & 1) << bit for bit in range(depth))
+            dy = sum((morton >> 2 * bit + 1 & 1) << bit for bit in range(depth))
+            level, x, y = origin
+            return level + depth, (x << depth) + dx, (y << depth) + dy
+
+        for depth in range(levels):
+            first = (4**depth - 1) // 3
+            for number in there & set(range(first, first + 4**depth)):
+                files.add("tiles/{}/{}/{}.glb".format(*place(depth, number - first)))
+        below = bits(document["childSubtreeAvailability"], 4**levels)
+        waiting += [place(levels, number) for number in below]
+    assert files == {str(p.relative_to(folder)) for p in folder.glob("tiles/**/*.glb")}
+    assert opened == {str(p.relative_to(folder)) for p in folder.glob("subtrees/**/*.subtree")}
+    assert len(opened) > 1
+
+
+def test_cesium_finds_the_same_tiles_implicit_as_listed(many, cesium_tools, tmp_path):
+    """Same contents, same regions, same errors, whichever way the tree is written."""
+    models, path = many
+    listed = write(models, "EPSG:32631", tmp_path, most=1)
+    implied, explicit = cesium_tools(path), cesium_tools(listed)
+    assert len(implied) == len(explicit) > 230
+
+    def facts(found):
+        return {tile["uris"][0]: (tile["region"], tile["geometricError"]) for tile in found}
+
+    assert facts(implied) == facts(explicit)
+    assert {tile["refine"] for tile in implied} == {"REPLACE"}
+    for uri in facts(implied):
+        assert (path.parent / uri).read_bytes() == (tmp_path / uri).read_bytes()
+
+
+# -- clients from before 3D Tiles 1.1
+
+
+def test_b3dm_holds_the_same_buildings_without_extensions(cesium_tools, khronos, tmp_path):
+    models = [replace(m, attributes={**m.attributes, "name": "Hôtel"}) for m in town(60)]
+    path = write(models, "EPSG:32631", tmp_path / "old", most=20, listed=10, form="b3dm")
+    document = read(path)[0]
+    assert document["asset"]["version"] == "1.0"
+    assert "implicitTiling" not in document["root"]
+    inner = []
+    for tile in cesium_tools(path):
+        (batch,) = tile["batches"]
+        raw = base64.b64decode(batch["glb"])
+        length = struct.unpack_from("<I", raw, 12)[0]
+        gltf = json.loads(raw[20 : 20 + length])
+        assert "extensionsUsed" not in gltf
+        accessor = gltf["accessors"][gltf["meshes"][0]["primitives"][0]["attributes"]["_BATCHID"]]
+        assert accessor["componentType"] == 5123
+        count = batch["features"]["BATCH_LENGTH"]
+        assert {len(values) for values in batch["batch"].values()} == {count}
+        assert set(batch["batch"]["name"]) == {"Hôtel"}
+        inner.append(tmp_path / f"{len(inner)}.glb")
+        inner[-1].write_bytes(raw)
+        size = (path.parent / tile["uris"][0]).stat().st_size
+        assert size % 8 == 0
+    assert not any(khronos(inner).values())
+    assert len(inner) > 4
+
+
+# -- what no client could draw
+
+
+def test_degenerate_buildings_are_left_out_and_counted(tmp_path, khronos):
+    good = town(5)
+    solid = good[0].solids[0]
+    lost = replace(solid, vertices=solid.vertices * np.nan)
+    torn = replace(solid, faces=(Face(((0, 1, 99),), "RoofSurface"),))
+    thin = replace(solid, faces=(Face(((0, 1),), "WallSurface"), *solid.faces))
+    flat = replace(solid, vertices=solid.vertices * (1, 1, 0))  # no height: odd, but drawn
+    broken = [
+        BuildingModel("none", (), "1.2"),
+        *(BuildingModel(f"x{i}", (s,), "1.2") for i, s in enumerate((lost, torn, thin, flat))),
+    ]
+    path = write([*good, *broken], "EPSG:32631", tmp_path)
+    assert read(path)[0]["asset"]["extras"] == {
+        "buildings": 6,
+        "left_out": {
+            "no solid": 1,
+            "a corner that lies nowhere": 1,
+            "a face with a corner that does not exist": 1,
+            "a face without area": 1,
+        },
+    }
+    assert not any(khronos(sorted(tmp_path.glob("**/*.glb"))).values())
+
+
+def test_buildings_without_floors_are_shown_as_they_are_at_every_level(tmp_path):
+    """Nothing to raise a block on: the coarse tile holds the details instead."""
+    models = [
+        replace(
+            m, solids=(replace(s, faces=tuple(f for f in s.faces if f.kind != "GroundSurface")),)
+        )
+        for m in town(12)
+        for s in m.solids
+    ]
+    path = write(models, "EPSG:32631", tmp_path, most=4)
+    for tile, _ in read(path)[1]:
+        assert len(content(tmp_path / tile["content"]["uri"])[1])
+
+
+def test_a_thousand_buildings_in_one_place_are_one_tile(tmp_path):
+    models = [BuildingModel(f"m{i}", m.solids, m.lod) for i, m in enumerate(town(1) * 50)]
+    path = write(models, "EPSG:32631", tmp_path, most=4)
+    finest = leaves(read(path)[1])
+    assert sum(len(content(tmp_path / t["content"]["uri"])[0]) for t in finest) == 50
 
 
 @pytest.mark.parametrize(
@@ -157,6 +372,7 @@ def test_the_error_is_the_size_of_the_largest_building_not_shown(written):
 def test_buildings_are_where_proj_says(tmp_path, crs, x, y):
     models = town(30, x, y)
     document, found = read(write(models, crs, tmp_path, most=10))
+    found = [(tile, None) for tile in leaves(found)]
     to_globe = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     known = {model.id: model for model in models}
     for tile, _ in found:
@@ -190,7 +406,7 @@ def test_a_distant_suburb_keeps_its_millimetres(tmp_path):
 
 
 def test_all_tiles_please_the_khronos_validator(written, khronos):
-    found = khronos(sorted(written[1].parent.glob("*.glb")))
+    found = khronos(sorted(written[1].parent.glob("**/*.glb")))
     assert found
     assert not any(found.values())
 
@@ -199,8 +415,8 @@ def test_the_order_of_buildings_does_not_matter(tmp_path, written):
     models, path = written
     again = write(models[::-1], "EPSG:32631", tmp_path, most=20)
     assert again.read_bytes() == path.read_bytes()
-    for tile in path.parent.glob("*.glb"):
-        assert (tmp_path / tile.name).read_bytes() == tile.read_bytes()
+    for tile in path.parent.glob("**/*.glb"):
+        assert (tmp_path / tile.relative_to(path.parent)).read_bytes() == tile.read_bytes()
 
 
 def test_no_buildings_make_an_empty_tileset(tmp_path):

@@ -1,0 +1,124 @@
+"""What the ground looks like from above: colours as bytes, read from an orthoimage in windows.
+
+An image of more than eight bits is stretched so that 2 % of it is black and 2 % white, as the
+raster tiles are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.core.errors import AssetUnreadable
+from processes.core.raster import Grid, RasterSource
+
+SAMPLED = 8
+"""Windows a side that the stretch is measured in, and the pixels of each."""
+SAMPLE_PX = 64
+RANGE_PERCENT = (2, 98)
+BLOCK_PX = 512
+JPEG_QUALITY = 85
+SHARP = 8
+"""A texel counts as an error of so many times its size: at the 16 pixels that clients allow by
+default it is then drawn two pixels wide."""
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MapPicture:
+    """An orthoimage as red, green and blue."""
+
+    source: RasterSource
+    grid: Grid
+    bands: tuple[int, int, int]
+    low: Floats
+    """Value of each of the three that is black, and how much more is white."""
+    span: Floats
+    mean: Bytes
+    """Colour where the image has none."""
+
+    @property
+    def error_m(self) -> float:
+        """What is lost where this picture is not shown."""
+        return SHARP * self.grid.cell_m
+
+    def window(
+        self, row0: int, col0: int, height: int, width: int
+    ) -> tuple[Bytes, NDArray[np.bool_]]:
+        """Return (height, width, 3) colours and where they are known; it may stick out."""
+        values = self.source.read(row0, col0, height, width, bands=self.bands)
+        known = np.asarray(np.isfinite(values).all(axis=0))
+        colours = _stretched(values, self.low, self.span)
+        colours[~known] = self.mean
+        return colours, known
+
+    def at(self, x: Floats, y: Floats) -> tuple[Bytes, NDArray[np.bool_]]:
+        """Return (n, 3) colours at places on the ground, and where they are known."""
+        rows, cols = (np.rint(v).astype(np.int64) for v in self.grid.rowcol(x, y))
+        colours = np.broadcast_to(self.mean, (len(rows), 3)).copy()
+        known = (rows >= 0) & (cols >= 0) & (rows < self.grid.height) & (cols < self.grid.width)
+        blocks = np.column_stack([rows, cols])[known] // BLOCK_PX
+        inside = np.flatnonzero(known)
+        squares, which = np.unique(blocks, axis=0, return_inverse=True)
+        order = np.argsort(which.reshape(-1), kind="stable")
+        for part in np.split(order, np.cumsum(np.bincount(which.reshape(-1)))[:-1]):
+            if not len(part):
+                continue
+            row0, col0 = (squares[which.reshape(-1)[part[0]]] * BLOCK_PX).tolist()
+            seen, there = self.window(row0, col0, BLOCK_PX, BLOCK_PX)
+            chosen = inside[part]
+            place = rows[chosen] - row0, cols[chosen] - col0
+            colours[chosen], known[chosen] = seen[place], there[place]
+        return colours, known
+
+
+def map_picture(source: RasterSource) -> MapPicture:
+    """Return *source* as a picture. Raises AssetUnreadable where it has no georeference."""
+    if source.grid is None:
+        raise AssetUnreadable("the ortho has no georeferencing: give one on a projected grid")
+    names = list(source.band_names)
+    rgb = [names.index(name) for name in ("red", "green", "blue") if name in names]
+    if len(rgb) != 3:
+        rgb = [0, 1, 2] if source.shape[0] in (3, 4) else [0, 0, 0]
+    bands = (rgb[0], rgb[1], rgb[2])
+    sample = _sample(source, bands)
+    low, span = np.zeros(3), np.full(3, 255.0)
+    if source.dtype != "uint8" and sample.size:
+        low, high = np.percentile(sample, RANGE_PERCENT, axis=1)
+        span = np.maximum(high - low, 1e-6)
+    mean = _stretched(sample.mean(axis=1)[:, None, None], low, span) if sample.size else None
+    grey = np.full(3, 128, np.uint8)
+    return MapPicture(source, source.grid, bands, low, span, grey if mean is None else mean[0, 0])
+
+
+def jpeg(colours: Bytes) -> bytes:
+    """Return (height, width, 3) red, green and blue as a JPEG."""
+    import cv2
+
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    done, content = cv2.imencode(".jpg", np.ascontiguousarray(colours[..., ::-1]), quality)
+    if not done:
+        raise ValueError(f"a picture of {colours.shape[1]} × {colours.shape[0]} cannot be encoded")
+    return bytes(content)
+
+
+def _sample(source: RasterSource, bands: tuple[int, int, int]) -> Floats:
+    """Return (3, n) values from windows all over the image."""
+    _, rows, cols = source.shape
+    found = []
+    for row in np.linspace(0, max(rows - SAMPLE_PX, 0), SAMPLED).astype(int).tolist():
+        for col in np.linspace(0, max(cols - SAMPLE_PX, 0), SAMPLED).astype(int).tolist():
+            values = source.read(row, col, min(SAMPLE_PX, rows), min(SAMPLE_PX, cols), bands=bands)
+            known = np.isfinite(values).all(axis=0)
+            found.append(values[:, known].astype(np.float64))
+    return np.concatenate(found, axis=1)
+
+
+def _stretched(values: NDArray[np.floating], low: Floats, span: Floats) -> Bytes:
+    """Return (rows, columns, 3) bytes of (3, rows, columns) values; NaN becomes 0."""
+    share = (np.moveaxis(values, 0, -1) - low) / span
+    return np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
