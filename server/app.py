@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from catalog.api import stac_app
 from processes import PROCESSES
 from server import errors, features, landing, ogc, products, uploads
 from server.auth import KeyGuard
+from server.callbacks import Caller
 from server.desk import Desk
 from server.openapi import describe
 from server.proxy import Outside
@@ -60,18 +62,23 @@ def create_app(settings: Settings) -> FastAPI:
         own_url=settings.url,
         sync_wait_s=settings.sync_wait_s,
         max_body_bytes=settings.max_body_bytes,
+        allowed_hosts=settings.allowed_hosts,
     )
+    caller = Caller(pool, desk.told, settings.allowed_hosts)
     mounts: dict[str, FastAPI] = {"/stac": stac_app(settings.database_url or "")}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         pool.open(wait=False)
+        calling = asyncio.create_task(caller.run())
         try:
             async with AsyncExitStack() as parts:
                 for sub in mounts.values():
                     await parts.enter_async_context(sub.router.lifespan_context(sub))
                 yield
         finally:
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
             desk.close()
             pool.close()
             celery.close()

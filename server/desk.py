@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from server.errors import Dismissed, NoSuchJob, NoSuchProcess, ResultNotReady
 from server.execute import Execute
 from server.query import link
 from server.results import Results
-from server.status import OPEN
-from workers import jobs
+from server.status import OPEN, status_info
+from workers import callbacks, jobs
 from workers.jobs import Job
 
 LOG = logging.getLogger("orograph.server")
@@ -44,9 +44,10 @@ class Desk:
         own_url: str,
         sync_wait_s: float,
         max_body_bytes: int,
+        allowed_hosts: Collection[str] = (),
     ) -> None:
         self.processes, self.pool, self.send, self.products = processes, pool, send, products
-        self.own_url = own_url
+        self.own_url, self.allowed_hosts = own_url, allowed_hosts
         self._described = {name: described(process) for name, process in processes.items()}
         # threads of their own: a broker that does not answer holds up no request
         self._senders = ThreadPoolExecutor(2, thread_name_prefix="send")
@@ -79,7 +80,10 @@ class Desk:
                 wanted.as_json(self.own_url, called),
                 gpu=process.gpu,
                 collection=getattr(wanted.inputs, "collection", None),
+                subscriber=wanted.subscriber,
             )
+            if wanted.subscriber:
+                callbacks.expect(conn, job.id)
         self._senders.submit(self._send, job)
         return job
 
@@ -108,6 +112,12 @@ class Desk:
             raise Dismissed(f"job {job.id} was dismissed")
         known = self.processes.get(job.process_id)
         return Results(job, url, self.products, list(known.outputs.model_fields) if known else [])
+
+    def told(self, job: Job) -> dict[str, Any]:
+        """Return what a subscriber is told of a job: its results, else its status."""
+        if job.status == "successful":
+            return self.results(job, self.own_url).document()
+        return status_info(job, self.own_url)
 
     async def finished(self, job: Job, wait_s: float) -> Job:
         """Return the job as it is when it ends, or when the wait is over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from processes.core.errors import InvalidInput
 from processes.core.process import Inputs, Process
+from server.callbacks import subscriber
 from server.errors import TooLarge, WrongMediaType
 
 MAX_DEPTH = 100
@@ -28,6 +29,8 @@ class Execute:
     outputs: dict[str, Literal["value", "reference"] | None]
     """Wanted outputs with their transmission mode; empty means all."""
     response: Literal["document", "raw"]
+    subscriber: dict[str, str] | None = None
+    """Whom to tell how it goes: OGC's successUri, inProgressUri, failedUri."""
 
     def as_json(self, own_url: str, called: str) -> dict[str, Any]:
         """Return the request as the job keeps it.
@@ -82,8 +85,11 @@ async def read_json(request: Request, limit: int) -> Any:
     return value
 
 
-def parse(process: Process[Any, Any], body: Any) -> Execute:
-    """Return a checked request. Raises InvalidInput naming the member or input at fault."""
+def parse(process: Process[Any, Any], body: Any, *, allowed_hosts: Collection[str] = ()) -> Execute:
+    """Return a checked request. Raises InvalidInput naming the member or input at fault.
+
+    *allowed_hosts* may be called back though their addresses are private.
+    """
     if not isinstance(body, Mapping):
         raise InvalidInput('the body must be an object: {"inputs": {…}}')
     unknown = sorted(set(body) - MEMBERS)
@@ -91,13 +97,12 @@ def parse(process: Process[Any, Any], body: Any) -> Execute:
         raise InvalidInput(f"{unknown[0]} is no member of an execute request: use inputs, outputs")
     if not isinstance(body.get("inputs"), Mapping):
         raise InvalidInput('inputs must be an object of input ids: {"inputs": {…}}')
-    if body.get("subscriber") is not None:
-        raise InvalidInput("subscriber: callbacks are not offered; follow the job by its URL")
+    told = subscriber(body.get("subscriber"), allowed_hosts)
     response = body.get("response", "document")
     if response not in ("document", "raw"):
         raise InvalidInput("response must be document or raw")
     outputs = _outputs(process, body.get("outputs") or {})
-    return Execute(process.parse(body["inputs"]), outputs, response)
+    return Execute(process.parse(body["inputs"]), outputs, response, told)
 
 
 def _outputs(

@@ -30,9 +30,9 @@ from catalog import features
 from catalog.store import ensure_collection
 from server.private import CannotStart, child, postgis, redis
 from server.settings import Settings
-from workers import jobs
+from workers import callbacks, jobs
 
-SCHEMAS = (jobs.SCHEMA, features.SCHEMA)
+SCHEMAS = (jobs.SCHEMA, callbacks.SCHEMA, features.SCHEMA)
 FOLDERS = ("log", "jobs", "products", "uploads", "steps", "fetched")
 MIGRATION_LOCK = 0x0406  # any number, the same for everybody
 START_S = 120.0

@@ -37,6 +37,7 @@ CONFORMANCE = [
         "oas30",
         "job-list",
         "dismiss",
+        "callback",
     )
 ]
 
@@ -70,7 +71,7 @@ def router(desk: Desk) -> APIRouter:
         """Run a process: at once, or as a job with `Prefer: respond-async`."""
         chosen = desk.process(process_id)
         body = await read_json(request, desk.max_body_bytes)
-        wanted = await run_in_threadpool(parse, chosen, body)
+        wanted = await run_in_threadpool(parse, chosen, body, allowed_hosts=desk.allowed_hosts)
         preference = Preference.of(request)
         job = await run_in_threadpool(desk.accept, chosen, wanted, outside(request))
         if preference.respond_async:

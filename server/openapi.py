@@ -15,6 +15,7 @@ from server.dialect import oas30
 
 CHANGES = ("post", "put", "delete", "patch")
 TEXT: dict[str, Any] = {"type": "string"}
+URI = {"type": "string", "format": "uri"}
 TIME = {"type": "string", "format": "date-time"}
 OBJECT: dict[str, Any] = {"type": "object"}
 
@@ -102,7 +103,27 @@ SCHEMAS: dict[str, Any] = {
         inputs=OBJECT,
         outputs={"type": "object", "additionalProperties": _ref("output")},
         response={"type": "string", "enum": ["document", "raw"], "default": "document"},
+        subscriber=_ref("subscriber"),
     ),
+    "subscriber": _object("successUri", successUri=URI, inProgressUri=URI, failedUri=URI)
+    | {"description": "Who is told of the job's results, of its progress, or why it failed."},
+}
+CALLBACKS = {
+    name: {
+        "{$request.body#/subscriber/" + member + "}": {
+            "post": {
+                "requestBody": {
+                    "content": {"application/json": {"schema": _ref(schema)}},
+                },
+                "responses": {"200": {"description": "Any 2xx says that it was heard."}},
+            }
+        }
+    }
+    for name, member, schema in (
+        ("jobSuccess", "successUri", "results"),
+        ("jobInProgress", "inProgressUri", "statusInfo"),
+        ("jobFailed", "failedUri", "statusInfo"),
+    )
 }
 ANSWERS = {
     "getLandingPage": "landingPage",
@@ -146,6 +167,7 @@ def describe(app: FastAPI, processes: Mapping[str, Process[Any, Any]]) -> dict[s
     components = document.setdefault("components", {})
     components["schemas"] = dict(sorted((components.get("schemas", {}) | SCHEMAS).items()))
     components["securitySchemes"] = SCHEME
+    components["callbacks"] = CALLBACKS
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     for methods in document["paths"].values():
@@ -182,6 +204,7 @@ def _processes(paths: dict[str, Any], processes: Mapping[str, Process[Any, Any]]
         "content": {"application/json": {"schema": _ref("statusInfo")}},
     }
     general["requestBody"] = _body(_ref("execute"))
+    general["callbacks"] = {n: {"$ref": f"#/components/callbacks/{n}"} for n in CALLBACKS}
     for process in processes.values():
         described = process.describe()
         needed = [name for name, entry in described["inputs"].items() if entry["minOccurs"]]

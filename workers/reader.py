@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +109,8 @@ class Reader:
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(address)
             host = parts.hostname or ""
-            ip = self._allowed_address(host, parts.port or (443 if parts.scheme == "https" else 80))
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            ip = public_address(host, port, self.allowed_hosts)
             url = httpx.URL(address).copy_with(host=ip)
             request_headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept": "*/*"}
             with (
@@ -140,23 +141,29 @@ class Reader:
                     )
                 file.write(chunk)
 
-    def _allowed_address(self, host: str, port: int) -> str:
-        """Return the one address that will be connected to; resolved once, then checked."""
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise AssetMissing(f"host {host} is not known: check the address") from None
-        addresses = [str(entry[4][0]) for entry in found]
-        if host not in self.allowed_hosts:
-            for address in addresses:
-                ip = ipaddress.ip_address(address.split("%")[0])
-                mapped = getattr(ip, "ipv4_mapped", None) or ip
-                if not mapped.is_global or mapped.is_multicast:
-                    raise AssetForbidden(
-                        f"host {host} is not public: its operator may allow it "
-                        "with OROGRAPH_ALLOWED_HOSTS"
-                    )
-        return addresses[0]
+
+def public_address(host: str, port: int, allowed_hosts: Collection[str] = ()) -> str:
+    """Return the one address of *host* to connect to; resolved once, then checked.
+
+    Raises AssetMissing where it has none, AssetForbidden where one is private and *host* is not
+    among *allowed_hosts*.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise AssetMissing(f"host {host} is not known: check the address") from None
+    addresses = [str(entry[4][0]) for entry in found]
+    if host not in allowed_hosts and not all(map(_is_public, addresses)):
+        raise AssetForbidden(
+            f"host {host} is not public: its operator may allow it with OROGRAPH_ALLOWED_HOSTS"
+        )
+    return addresses[0]
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.split("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None) or ip
+    return bool(mapped.is_global and not mapped.is_multicast)
 
 
 def _is_url(address: str) -> bool:

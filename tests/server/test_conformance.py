@@ -127,7 +127,8 @@ def test_the_landing_page_links_to_the_processes(client: TestClient) -> None:
 
 def test_conformance_names_the_core_and_the_process_description(client: TestClient) -> None:
     classes = client.get("/conformance", headers=AS_JSON).json()["conformsTo"]
-    names = {"core", "ogc-process-description", "json", "html", "oas30", "job-list", "dismiss"}
+    names = {"core", "ogc-process-description", "json", "html", "oas30", "job-list", "dismiss",
+             "callback"}  # fmt: skip
     base = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
     assert {base + name for name in names} <= set(classes)
 
