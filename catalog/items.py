@@ -56,6 +56,7 @@ ASSETS = {
     "ortho": Known("True orthoimage", ("data", "visual")),
     "ortho_source": Known("Image each cell of the orthoimage is from", ("metadata",)),
     "footprints": Known("Building footprints"),
+    "geopackage": Known("Buildings as GeoPackage"),
     "cityjson": Known("Buildings as CityJSON"),
     "tileset": Known("Buildings as 3D Tiles"),
     "report": Known("Report", ("metadata",)),

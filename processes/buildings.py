@@ -2,7 +2,7 @@
 
 Every building gets its ground and roof heights, a solid that is valid by ISO 19107, and a place
 in a CityJSON file and a 3D Tiles tileset. One that cannot be modelled keeps its row in the
-footprints, with the reason.
+footprints, with the reason, and is counted in the report.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from processes.core.building import Attribute, BuildingModel, Solid
-from processes.core.errors import AssetUnreadable, UnknownCrs
+from processes.core.errors import AssetUnreadable, InvalidInput, UnknownCrs
 from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
 
@@ -44,27 +44,49 @@ class BuildingsInputs(Inputs):
         description="Level of detail: 1 for blocks with a flat roof, 2 for shed, gable, hip and "
         "pyramid roofs where one fits and blocks elsewhere.",
     )
+    ortho: Asset | None = Field(
+        default=None,
+        description="True ortho: the 3D Tiles show roofs as it does. Without it a roof has a "
+        "colour by its shape.",
+    )
+    earlier: Asset | None = Field(
+        default=None,
+        description="Footprints of an earlier product of this place: a building that is found "
+        "again keeps the id it has there.",
+    )
+    format: Literal["glb", "b3dm"] = Field(
+        default="glb",
+        description="Tiles of 3D Tiles 1.1, or of 1.0 for clients that are older.",
+    )
 
 
 class BuildingsOutputs(Outputs):
     """Buildings as solids, as tiles, and as outlines with heights."""
 
     cityjson: Asset = Field(description="CityJSON 2.0, solids with semantic surfaces.")
-    tileset: Asset = Field(description="3D Tiles 1.1: tileset.json with binary glTF tiles.")
+    tileset: Asset = Field(description="3D Tiles: tileset.json with its tiles beside it.")
     footprints: Asset = Field(
         description="GeoParquet: the outlines with ground, min, mean, median, max and roof heights "
         "(ellipsoidal metres), the level of detail reached, and the reason where it is not the "
         "one asked for."
     )
+    geopackage: Asset = Field(description="The same as a GeoPackage, layer `buildings`.")
+    report: Asset = Field(
+        description="How many outlines there were, how many became buildings at which level of "
+        "detail, and how many did not, by reason. JSON."
+    )
 
 
 def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
-    """Model every building, write the three products."""
+    """Model every building, write the products."""
     from processes.roofs.cityjson import cityjson
 
     dsm, dtm = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
     crs = _grid(dsm, "dsm").crs
-    outlines = _on(work.read_vector(inputs.footprints), crs)
+    given = work.read_vector(inputs.footprints)
+    outlines = _on(given, crs)
+    if inputs.earlier:
+        outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     found = _misplaced(outlines)
     for batch in _batches(outlines, found):
         work.progress(
@@ -79,8 +101,10 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     work.progress(0.95, f"writing {len(models)} buildings of {len(table)} outlines")
     return BuildingsOutputs(
         cityjson=work.write_json("buildings.city.json", cityjson(models, crs), CITYJSON),
-        tileset=work.write_tileset("tileset", models, crs),
+        tileset=work.write_tileset("tileset", models, crs, form=inputs.format, ortho=inputs.ortho),
         footprints=work.write_vector("footprints", table),
+        geopackage=work.write_geopackage("buildings", "buildings", table),
+        report=work.write_json("buildings.json", _report(len(given), table)),
     )
 
 
@@ -92,7 +116,7 @@ BUILDINGS = Process(
     inputs=BuildingsInputs,
     outputs=BuildingsOutputs,
     run=run,
-    keywords=("LOD1", "LOD2", "CityJSON", "3D Tiles"),
+    keywords=("LOD1", "LOD2", "CityJSON", "GeoPackage", "3D Tiles"),
 )
 
 
@@ -110,8 +134,54 @@ def _on(outlines: geopandas.GeoDataFrame, crs: str) -> geopandas.GeoDataFrame:
     polygons = outlines[areal]
     frame = polygons.to_crs(crs).reset_index(drop=True)
     if "id" not in frame or frame["id"].isna().any() or not frame["id"].astype(str).is_unique:
-        frame["id"] = np.arange(1, len(frame) + 1)
+        frame["id"] = _named(frame)
     return frame
+
+
+def _named(frame: geopandas.GeoDataFrame) -> list[str]:
+    """Return a name for each building, from its place."""
+    from pyproj import Transformer
+
+    from processes.core.identity import place_ids
+
+    bounds = frame.bounds  # of whatever lies nowhere too, where a centroid is a fault
+    x, y = (bounds.minx + bounds.maxx) / 2, (bounds.miny + bounds.maxy) / 2
+    to_wgs84 = Transformer.from_crs(frame.crs, "EPSG:4326", always_xy=True)
+    return place_ids(*to_wgs84.transform(x.to_list(), y.to_list()))
+
+
+def _known_again(
+    outlines: geopandas.GeoDataFrame, earlier: geopandas.GeoDataFrame
+) -> NDArray[np.object_]:
+    """Return the ids of *outlines*, those of *earlier* for buildings that it has too."""
+    from processes.core.identity import kept_ids
+
+    if "id" not in earlier:
+        raise InvalidInput("earlier has no column id: give footprints that `buildings` has written")
+    known = _on(earlier, str(outlines.crs))
+    ids = kept_ids(
+        outlines.geometry.to_numpy(),
+        outlines["id"].astype(str).to_list(),
+        known.geometry.to_numpy(),
+        known["id"].astype(str).to_list(),
+    )
+    return np.array(ids, object)
+
+
+def _report(given: int, table: geopandas.GeoDataFrame) -> dict[str, Any]:
+    """Return how many features were given, and what became of them."""
+    modelled = table["lod"].notna()
+    blocks = table["reason"][modelled].value_counts()
+    return {
+        "features": given,
+        "outlines": len(table),
+        "buildings": int(modelled.sum()),
+        "area_m2": round(float(table.geometry[modelled].area.sum()), 1),
+        "lod": {f"{lod}": int(n) for lod, n in table["lod"].value_counts().sort_index().items()},
+        "blocks_instead": {str(reason): int(n) for reason, n in blocks.items()},
+        "left_out": {"no polygon": given - len(table)}
+        | {str(r): int(n) for r, n in table["reason"][~modelled].value_counts().items()},
+    }
 
 
 def _misplaced(outlines: geopandas.GeoDataFrame) -> dict[int, Reconstruction]:

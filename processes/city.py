@@ -25,6 +25,15 @@ class CityInputs(DsmInputs):
         default=2,
         description="Level of detail of the buildings: 1 for blocks, 2 for roofs where they fit.",
     )
+    roofs_from_ortho: bool = Field(
+        default=False,
+        description="Whether the 3D Tiles show roofs as the ortho does, or in a colour by shape.",
+    )
+    earlier: Asset | None = Field(
+        default=None,
+        description="Footprints of an earlier map of this place: a building that is found again "
+        "keeps the id it has there.",
+    )
     collection: str = Field(
         default="orograph",
         pattern=COLLECTION_PATTERN,
@@ -42,6 +51,7 @@ class CityOutputs(Outputs):
     ndsm: Asset = Field(description="Heights above ground, metres.")
     ortho: Asset = Field(description="True ortho: every band, each roof in its place.")
     footprints: Asset = Field(description="Building outlines with their heights, GeoParquet.")
+    geopackage: Asset = Field(description="The same as a GeoPackage.")
     cityjson: Asset = Field(description="Buildings as CityJSON 2.0.")
     tileset: Asset = Field(description="Buildings as 3D Tiles 1.1.")
     report: Asset = Field(description="What was made from what, and how well: figures, JSON.")
@@ -67,7 +77,12 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     buildings = work.step(
         BUILDINGS,
         BuildingsInputs(
-            footprints=outlines.footprints, dsm=surface.dsm, dtm=ground.dtm, lod=inputs.lod
+            footprints=outlines.footprints,
+            dsm=surface.dsm,
+            dtm=ground.dtm,
+            ortho=ortho.ortho if inputs.roofs_from_ortho else None,
+            earlier=inputs.earlier,
+            lod=inputs.lod,
         ),
         until=0.96,
     )
@@ -80,6 +95,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
         "ndsm": ground.ndsm,
         "ortho": ortho.ortho,
         "footprints": buildings.footprints,
+        "geopackage": buildings.geopackage,
         "cityjson": buildings.cityjson,
         "tileset": buildings.tileset,
     }

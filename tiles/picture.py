@@ -51,7 +51,8 @@ class MapPicture:
     ) -> tuple[Bytes, NDArray[np.bool_]]:
         """Return (height, width, 3) colours and where they are known; it may stick out."""
         values = self.source.read(row0, col0, height, width, bands=self.bands)
-        known = np.asarray(np.isfinite(values).all(axis=0))
+        # a zero that marks absence in one band alone is a dark colour
+        known = np.asarray(np.isfinite(values).any(axis=0))
         colours = _stretched(values, self.low, self.span)
         colours[~known] = self.mean
         return colours, known

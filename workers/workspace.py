@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from processes.core.errors import AssetUnreadable, EmptyItem, GridMismatch, InvalidInput
 from processes.core.process import (
     COG,
+    GEOPACKAGE,
     GEOPARQUET,
     JSON,
     TILESET,
@@ -249,6 +250,13 @@ class LocalWorkspace:
         write_geoparquet(frame, path)
         return Asset(href=str(path), type=GEOPARQUET)
 
+    def write_geopackage(self, name: str, layer: str, frame: geopandas.GeoDataFrame) -> Asset:
+        from workers.vectors import write_geopackage
+
+        path = self.folder / f"{name}.gpkg"
+        write_geopackage(frame, path, layer)
+        return Asset(href=str(path), type=GEOPACKAGE)
+
     def write_json(self, name: str, value: Any, media_type: str = JSON) -> Asset:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         return self.write_text(name, text, media_type)
@@ -258,10 +266,20 @@ class LocalWorkspace:
         path.write_text(text, "utf-8")
         return Asset(href=str(path), type=media_type)
 
-    def write_tileset(self, name: str, models: Sequence[Any], crs: str) -> Asset:
+    def write_tileset(
+        self,
+        name: str,
+        models: Sequence[Any],
+        crs: str,
+        *,
+        form: Literal["glb", "b3dm"] = "glb",
+        ortho: Asset | None = None,
+    ) -> Asset:
+        from tiles.picture import map_picture
         from tiles.tileset import write
 
-        path = write(models, crs, self.folder / name)
+        picture = map_picture(self.open_raster(ortho)) if ortho else None
+        path = write(models, crs, self.folder / name, form=form, picture=picture)
         return Asset(href=str(path), type=TILESET)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOJSON = "application/geo+json"
+GEOPACKAGE = "application/geopackage+sqlite3"
 GEOPARQUET = "application/vnd.apache.parquet"
 CITYJSON = "application/city+json"
 TILESET = "application/json"
@@ -151,14 +152,28 @@ class Workspace(Protocol):
     def write_vector(self, name: str, frame: geopandas.GeoDataFrame) -> Asset:
         """Write NAME.parquet as GeoParquet."""
 
+    def write_geopackage(self, name: str, layer: str, frame: geopandas.GeoDataFrame) -> Asset:
+        """Write NAME.gpkg, a GeoPackage of one layer."""
+
     def write_json(self, name: str, value: Any, media_type: str = JSON) -> Asset:
         """Write a JSON document; *name* is the file name, ending included."""
 
     def write_text(self, name: str, text: str, media_type: str) -> Asset:
         """Write a text file; *name* is the file name, ending included."""
 
-    def write_tileset(self, name: str, models: Sequence[Any], crs: str) -> Asset:
-        """Write building models as 3D Tiles into folder *name*; returns its tileset.json."""
+    def write_tileset(
+        self,
+        name: str,
+        models: Sequence[Any],
+        crs: str,
+        *,
+        form: Literal["glb", "b3dm"] = "glb",
+        ortho: Asset | None = None,
+    ) -> Asset:
+        """Write building models as 3D Tiles into folder *name*; returns its tileset.json.
+
+        Roofs look as *ortho* shows them, where it is given. Raises AssetUnreadable, UnknownCrs.
+        """
 
 
 @dataclass(frozen=True)
