@@ -85,7 +85,7 @@ def publish(
         collection = item["collection"] if item else None
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
         if frame is not None:
-            put_footprints(conn, product.name, frame)
+            put_footprints(conn, product.name, frame, collection=collection)
         if item:  # last: from here to the commit nobody else can put one
             put_item(conn, item)
 

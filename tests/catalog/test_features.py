@@ -214,3 +214,64 @@ def test_ten_thousand_footprints_are_put_within_seconds(
     start = time.monotonic()
     features.features(conn, after="city.9000", limit=10, bbox=(2, 47, 4, 48))
     assert time.monotonic() - start < 0.5
+
+
+# -- ids that outlive products
+
+
+def rebuilt(count: int, *, moved_m: float, **given: Any) -> geopandas.GeoDataFrame:
+    """The same houses as another run draws them, last one first."""
+    frame = houses(count, **given)
+    frame = frame.set_geometry(frame.geometry.translate(moved_m, -moved_m))
+    return frame.iloc[::-1].reset_index(drop=True).assign(id=np.arange(1, count + 1))
+
+
+def building_ids(conn: psycopg.Connection[Any], product: str) -> list[str]:
+    """Return the ids of a product's buildings from west to east."""
+    found = everything(conn, product=product)
+    found.sort(key=lambda f: f["geometry"]["coordinates"][0][0][0])
+    return [f["properties"]["building_id"] for f in found]
+
+
+def test_a_rerun_keeps_the_ids_of_buildings(conn: psycopg.Connection[Any], village: str) -> None:
+    features.put_footprints(conn, "first", houses(8), collection="a")
+    first = building_ids(conn, "first")
+    assert len(set(first)) == 8
+    features.put_footprints(conn, "second", rebuilt(9, moved_m=0.7), collection="a")
+    second = building_ids(conn, "second")
+    assert second[:8] == first
+    assert second[8] not in first
+    features.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
+    assert building_ids(conn, "third") == second
+    features.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
+    assert building_ids(conn, "third") == second, "a product put again is not its own rival"
+
+
+def test_other_collections_name_their_own(conn: psycopg.Connection[Any], village: str) -> None:
+    features.put_footprints(conn, "first", houses(3), collection="a")
+    features.put_footprints(conn, "other", rebuilt(3, moved_m=1.5), collection="b")
+    assert set(building_ids(conn, "first")).isdisjoint(building_ids(conn, "other"))
+
+
+def test_texts_of_the_footprints_are_the_first_ids(
+    conn: psycopg.Connection[Any], village: str
+) -> None:
+    named = houses(3).assign(id=pd.array(["b1", "b2", "b3"], dtype="string"))
+    features.put_footprints(conn, "first", named, collection="a")
+    assert building_ids(conn, "first") == ["b1", "b2", "b3"]
+    elsewhere = houses(3, east=EAST + 5000).assign(id=["b1", "b2", "b9"])
+    features.put_footprints(conn, "far", elsewhere, collection="a")
+    assert building_ids(conn, "far") == ["b1-2", "b2-2", "b9"]
+
+
+def test_a_building_is_found_by_its_lasting_id(conn: psycopg.Connection[Any], village: str) -> None:
+    features.put_footprints(conn, "first", houses(4), collection="a")
+    features.put_footprints(conn, "second", rebuilt(4, moved_m=0.4), collection="a")
+    one = building_ids(conn, "first")[2]
+    assert features.summary(conn, "first").types["building_id"] == "string"
+    found = everything(conn, filters={"building_id": one})
+    assert [f["id"] for f in found] == ["first.3", "second.2"]
+    index = conn.execute(
+        "SELECT count(*) FROM orograph.footprint WHERE building_id = %s", [one]
+    ).fetchone()
+    assert index == (2,)
