@@ -12,9 +12,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from processes.core.errors import InvalidInput, OrographError
+from processes.core.process import Device
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 
 
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInput(f"no process {options.process}: there are {', '.join(PROCESSES)}")
     request = read_request(options.request)
     inputs = process.parse(request["inputs"])
+    if options.device not in get_args(Device):
+        raise InvalidInput(f"no device {options.device}: there are {', '.join(get_args(Device))}")
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".orograph-", dir=out))
@@ -65,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
                 ),
                 base=str(options.request.resolve()),
                 on_progress=bar.show,
+                device=options.device,
             )
             outputs = process.run(inputs, work)
         values = _chosen(finished(outputs, work.folder), request.get("outputs"))
@@ -149,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument("--out", required=True, type=Path, help="folder for the products")
     here.add_argument(
         "--allow-hosts", default=os.environ.get("OROGRAPH_ALLOWED_HOSTS", ""), metavar="HOST,…"
+    )
+    here.add_argument(
+        "--device",
+        default=os.environ.get("OROGRAPH_DEVICE") or "auto",
+        metavar="DEVICE",
+        help="what computes: cpu, cuda, or auto, a GPU where there is one",
     )
     here.set_defaults(command=run)
 

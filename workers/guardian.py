@@ -91,7 +91,7 @@ def _compute(settings: WorkerSettings, name: str) -> int:
         [
             "worker",
             "--pool=prefork",
-            f"--concurrency={settings.workers}",
+            f"--concurrency={settings.at_once}",
             f"--queues={','.join(settings.queues)}",
             f"--hostname={name}",
             "--without-gossip",
@@ -211,10 +211,9 @@ def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[s
     for job_id, queue in jobs.reap(connection):
         log.warning("job %s lost its worker: sent again", job_id)
         enqueue(app, job_id, queue)
-    if jobs.CPU in queues:
-        for job_id in jobs.stranded(connection):
-            log.warning("job %s waited for a GPU that is gone: computed without", job_id)
-            enqueue(app, job_id, jobs.CPU)
+    for job_id, queue in jobs.stranded(connection):
+        log.warning("job %s waited for a worker that is gone: now for one with %s", job_id, queue)
+        enqueue(app, job_id, queue)
     for queue in queues:
         if _is_empty(app, queue):
             for job_id in jobs.forgotten(connection, queue):

@@ -120,9 +120,11 @@ def create(
 ) -> Job:
     """Accept a job. Its message is sent after this is committed (`workers.app.enqueue`).
 
-    One that a *gpu* makes faster goes to a worker that has one, where such a worker is present.
+    One that a *gpu* makes faster goes to a worker that has one, where such a worker is present;
+    any other only where nobody else is.
     """
-    queue = GPU if gpu and GPU in served(conn) else CPU
+    present = served(conn)
+    queue = GPU if GPU in present and (gpu or CPU not in present) else CPU
     rows = _rows(
         conn,
         f"""INSERT INTO orograph.job
@@ -310,19 +312,25 @@ def served(conn: Connection[Any]) -> set[str]:
     return {queue for (queue,) in rows}
 
 
-def stranded(conn: Connection[Any]) -> list[str]:
-    """Move jobs that wait for a GPU that is gone to where any worker takes them; returns them."""
-    if GPU in served(conn):
+def stranded(conn: Connection[Any]) -> list[tuple[str, str]]:
+    """Move jobs whose queue nobody serves to one that is served; returns their (id, new queue).
+
+    Each has waited RESEND_S: a worker that is started anew still finds its jobs.
+    """
+    present = served(conn)
+    if not present:
         return []
     rows = _tuples(
         conn,
-        """UPDATE orograph.job SET queue = %s, sent = now()
-           WHERE id IN (SELECT id FROM orograph.job WHERE status = 'accepted' AND queue = %s
+        """UPDATE orograph.job SET queue = %(queue)s, sent = now()
+           WHERE id IN (SELECT id FROM orograph.job
+                        WHERE status = 'accepted' AND queue <> ALL(%(present)s)
+                        AND coalesce(sent, created) < now() - make_interval(secs => %(age)s)
                         FOR UPDATE SKIP LOCKED)
-           RETURNING id""",
-        [CPU, GPU],
+           RETURNING id, queue""",
+        {"queue": CPU if CPU in present else GPU, "present": list(present), "age": RESEND_S},
     )
-    return [str(job) for (job,) in rows]
+    return [(str(job), queue) for job, queue in rows]
 
 
 def held(conn: Connection[Any], worker: str) -> set[int]:

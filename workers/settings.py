@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from processes.core.process import Device
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -22,6 +24,9 @@ def _from_text(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_text)]
 """Names in one environment variable, separated by commas."""
+
+Queue = Literal["cpu", "gpu"]
+Queues = Annotated[tuple[Queue, ...], NoDecode, BeforeValidator(_from_text), Field(min_length=1)]
 
 
 class CommonSettings(BaseSettings):
@@ -38,7 +43,9 @@ class CommonSettings(BaseSettings):
         default=None, description="Outside URL, prefix included; else http://host:port."
     )
     allowed_hosts: Names = Field(
-        default=(), description="Hosts assets may come from even though their address is private."
+        default=(),
+        description="Hosts that assets may come from, and callbacks go to, though their address "
+        "is private.",
     )
     max_asset_bytes: int = Field(
         default=20 * 2**30, gt=0, description="Largest file fetched for a job."
@@ -47,6 +54,11 @@ class CommonSettings(BaseSettings):
         default=30.0, gt=0, description="Days after which an upload that nobody asked for goes."
     )
     workers: int = Field(default=1, ge=1, description="Jobs that run at once on this machine.")
+    device: Device = Field(
+        default="auto",
+        description="What computes: cpu, cuda (a fault where there is none), or auto, a GPU "
+        "where there is one.",
+    )
 
     @property
     def url(self) -> str:
@@ -59,6 +71,11 @@ class WorkerSettings(CommonSettings):
 
     database_url: str = Field(description="The server's PostgreSQL.")
     broker_url: str = Field(description="The server's Redis or RabbitMQ.")
-    queues: Names = Field(
+    queues: Queues = Field(
         default=("cpu",), description="Queues that are served: cpu, and gpu where there is one."
     )
+
+    @property
+    def at_once(self) -> int:
+        """Jobs that this worker runs at once: one where it serves a GPU, whose memory is one's."""
+        return 1 if "gpu" in self.queues else self.workers

@@ -14,7 +14,7 @@ import psycopg
 
 from processes import PROCESSES
 from processes.core.errors import Cancelled, InvalidInput, OrographError
-from processes.core.process import Process
+from processes.core.process import Device, Process
 from workers import jobs
 from workers.publish import has_files, is_kept, keep, publish
 from workers.reader import Reader
@@ -40,6 +40,8 @@ class Place(Protocol):
     def allowed_hosts(self) -> tuple[str, ...]: ...
     @property
     def max_asset_bytes(self) -> int: ...
+    @property
+    def device(self) -> Device: ...
 
 
 def run_job(
@@ -94,6 +96,7 @@ def _compute(
         reader,
         steps=place.data / "steps",
         on_progress=report,
+        device=place.device,
     )
     report(0.0, "reading inputs")
     key = work.key(process, inputs)

@@ -27,6 +27,7 @@ from processes.core.process import (
     JSON,
     TILESET,
     Asset,
+    Device,
     ImageRef,
     Inputs,
     Layer,
@@ -63,12 +64,13 @@ class LocalWorkspace:
         on_progress: Progress = lambda fraction, message: None,
         steps: Path | None = None,
         root: Path | None = None,
+        device: Device = "auto",
     ) -> None:
         """*base* is what relative references resolve against; *steps* keeps results of steps.
 
         *root* is the folder of the whole job, whose products every step may read.
         """
-        self.folder, self._root = folder, root or folder
+        self.folder, self._root, self.device = folder, root or folder, device
         self._reader, self._base, self._steps = reader, base, steps
         self._on_progress = on_progress
         self._fraction, self._message = 0.0, ""
@@ -90,6 +92,7 @@ class LocalWorkspace:
             base=self._base,
             steps=self._steps,
             root=self._root,
+            device=self.device,
             on_progress=lambda part, message: self._on_progress(start + span * part, message),
         )
         key = self.key(process, inputs)

@@ -94,9 +94,16 @@ class Layer:
 
 Block = Raster | Sequence[Raster]
 
+Device = Literal["auto", "cpu", "cuda"]
+"""What computes: the processor, a GPU (a fault where there is none), or one where there is one."""
+
 
 class Workspace(Protocol):
     """The one door through which a process sees files, other processes and its user."""
+
+    @property
+    def device(self) -> Device:
+        """What its operator lets compute."""
 
     def progress(self, fraction: float, message: str) -> None:
         """Say how far this process is, 0…1. Raises Cancelled when the job was dismissed."""

@@ -175,6 +175,11 @@ def test_an_unknown_input_is_named_with_those_there_are(pair, capsys):
     assert "resolution_m" in said
 
 
+def test_an_unknown_device_is_named_with_those_there_are(pair, capsys, monkeypatch):
+    monkeypatch.setenv("OROGRAPH_DEVICE", "tpu")
+    assert "tpu: there are auto, cpu, cuda" in answered(pair, capsys, PAIR)
+
+
 def test_an_unknown_process_is_named_with_those_there_are(pair, capsys):
     said = answered(pair, capsys, {}, process="weather")
     assert "weather" in said

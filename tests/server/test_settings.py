@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from server.settings import Settings
 from workers.settings import WorkerSettings
@@ -16,6 +17,26 @@ def test_hosts_are_written_with_commas_or_as_json(monkeypatch, text):
     assert Settings().allowed_hosts == ("a.example", "b.example")
     worker = WorkerSettings(database_url="postgresql://", broker_url="redis://")
     assert worker.allowed_hosts == ("a.example", "b.example")
+
+
+def test_a_worker_with_a_gpu_takes_one_job_at_a_time(monkeypatch):
+    monkeypatch.setenv("OROGRAPH_DATABASE_URL", "postgresql://")
+    monkeypatch.setenv("OROGRAPH_BROKER_URL", "redis://")
+    monkeypatch.setenv("OROGRAPH_WORKERS", "4")
+    assert WorkerSettings().at_once == 4
+    monkeypatch.setenv("OROGRAPH_QUEUES", "cpu, gpu")
+    assert (WorkerSettings().queues, WorkerSettings().at_once) == (("cpu", "gpu"), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("QUEUES", "gqu"), ("QUEUES", "[]"), ("DEVICE", "tpu"), ("WORKERS", "0")]
+)
+def test_what_no_worker_knows_is_refused(monkeypatch, name, text):
+    monkeypatch.setenv("OROGRAPH_DATABASE_URL", "postgresql://")
+    monkeypatch.setenv("OROGRAPH_BROKER_URL", "redis://")
+    monkeypatch.setenv(f"OROGRAPH_{name}", text)
+    with pytest.raises(ValidationError, match=name.lower()):
+        WorkerSettings()
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch):

@@ -149,16 +149,43 @@ def test_a_job_that_a_gpu_makes_faster_goes_where_one_is_present(conn: Conn) -> 
     assert jobs.served(conn) == {"cpu", "gpu"}
     assert jobs.create(conn, "dsm", {}, gpu=True).queue == "gpu"
     assert jobs.create(conn, "echo", {}).queue == "cpu"
+    jobs.disappear(conn, "small")
+    assert jobs.create(conn, "echo", {}).queue == "gpu"  # the only one that is there
     jobs.disappear(conn, "big")
     assert jobs.create(conn, "dsm", {}, gpu=True).queue == "cpu"
 
 
-def test_a_job_does_not_wait_for_a_gpu_that_is_gone(conn: Conn) -> None:
+@pytest.mark.parametrize(("gone", "left"), [("gpu", "cpu"), ("cpu", "gpu")])
+def test_a_job_does_not_wait_for_a_worker_that_is_gone(conn: Conn, gone: str, left: str) -> None:
     jobs.appear(conn, "big", ["gpu"])
-    job = jobs.create(conn, "dsm", {}, gpu=True)
+    jobs.appear(conn, "small", ["cpu"])
+    job, other = (jobs.create(conn, "dsm", {}, gpu=name == "gpu") for name in (gone, left))
+    waited(conn)
     assert jobs.stranded(conn) == []
-    conn.execute("UPDATE orograph.worker SET lease = now() - interval '1 second'")
-    assert jobs.stranded(conn) == [job.id]
-    moved = jobs.get(conn, job.id)
-    assert moved is not None
-    assert (moved.queue, moved.status) == ("cpu", "accepted")
+    conn.execute(
+        "UPDATE orograph.worker SET lease = now() - interval '1 second' WHERE queues[1] = %s",
+        [gone],
+    )
+    assert jobs.stranded(conn) == [(job.id, left)]
+    assert [jobs.get(conn, each.id).queue for each in (job, other)] == [left, left]  # type: ignore[union-attr]
+
+
+def test_a_worker_that_is_started_anew_finds_its_jobs(conn: Conn) -> None:
+    jobs.appear(conn, "big", ["gpu"])
+    jobs.appear(conn, "small", ["cpu"])
+    job = jobs.create(conn, "dsm", {}, gpu=True)
+    jobs.disappear(conn, "big")
+    assert jobs.stranded(conn) == []
+    waited(conn)
+    assert jobs.stranded(conn) == [(job.id, "cpu")]
+
+
+def test_where_nobody_is_every_job_waits_where_it_is(conn: Conn) -> None:
+    jobs.create(conn, "dsm", {}, gpu=True)
+    waited(conn)
+    assert jobs.stranded(conn) == []
+
+
+def waited(conn: Conn) -> None:
+    """Make all jobs look as if they had waited for long."""
+    conn.execute("UPDATE orograph.job SET created = now() - interval '1 hour', sent = NULL")

@@ -83,6 +83,21 @@ def hill(run: Callable[[HillInputs, Workspace], HillOutputs]) -> Process[Any, An
     return Process("hill", "Hill", "A hill.", "1.0.0", HillInputs, HillOutputs, run)
 
 
+class DeviceOutputs(Outputs):
+    """What may compute."""
+
+    device: str
+
+
+def told_device(inputs: Inputs, work: Workspace) -> DeviceOutputs:
+    return DeviceOutputs(device=work.device)
+
+
+def step_told_device(inputs: Inputs, work: Workspace) -> DeviceOutputs:
+    asked = Process("asked", "Asked", "Asked.", "1.0.0", Inputs, DeviceOutputs, told_device)
+    return work.step(asked, Inputs())
+
+
 @dataclass
 class Bench:
     """Jobs run in this process, on processes made for the test."""
@@ -305,6 +320,12 @@ def test_a_job_whose_product_was_withdrawn_makes_it_anew(bench: Bench) -> None:
     again = bench.job(hill(hills.run))
     assert (again.key, hills.runs) == (job.key, 2)
     assert get_item(bench.conn, str(job.key)) is not None
+
+
+def test_a_process_and_its_steps_are_told_what_may_compute(bench: Bench) -> None:
+    asks = Process("asks", "Asks", "Asks.", "1.0.0", Inputs, DeviceOutputs, step_told_device)
+    bench.settings = bench.settings.model_copy(update={"device": "cuda"})
+    assert bench.job(asks).results == {"device": "cuda"}
 
 
 def old(path: Path) -> None:
