@@ -1,8 +1,9 @@
 """Objects judged whole: what a house has and a crown, a cliff or a mound has not.
 
-Used where no colour tells plants from roofs. Five or six weak signs add up, each bounded, so that
-none decides alone: it stands above what is around it on all sides, it is wide and large, its
-surface is even, and its edge is one of the image too, not dark as crowns are.
+Used where no colour tells plants from roofs. Weak signs add up, each bounded, so that none decides
+alone: it stands above what is around it on all sides, on walls and not on slopes, within the scene,
+it is wide and large, its surface is even, and its edge is one of the image too, not dark as crowns
+are.
 """
 
 from __future__ import annotations
@@ -19,24 +20,42 @@ from scipy import ndimage
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
-LEAST = 1.0
-"""Sum of signs from which an object is a house."""
+LEAST = 2.2
+"""Sum of all signs from which an object is a house …"""
+LEAST_WALLED = -4.0
+"""… and sum of those of its walls below which it is a piece of terrain, whatever its colour."""
+LOW_M, HIGH_M = -1e5, 1e5
 BEYOND = 0.5
 """Weight of what lies beyond the rim of the surface: a house cut by it is one, a hill is not."""
 
 
 @dataclass(frozen=True)
-class Signs:
-    """Of each object, numbered from 1; the first row is none."""
+class Walls:
+    """What is around each object, numbered from 1; the first row is none."""
 
     down: Floats
     """Share of what lies 2.5 to 3.5 m outside that is 1.5 m lower; what is not seen is not."""
+    steep: Floats
+    """How much of the drop to there is done between two cells: 1 for a wall, less for a slope.
+
+    More for crowns, whose surface has larger steps than the one down.
+    """
+    unseen: Floats
+    """Share of what lies 2.5 to 3.5 m outside that is beyond the rim of the surface."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What each object itself is like, numbered from 1; the first row is none."""
+
     width_m: Floats
     area_m2: Floats
     rough_m: Floats
     """Median deviation from a plane."""
     contrast: Floats | None
     """Mean gradient of log brightness along the edge, a cell; None without an image."""
+    grain: Floats | None
+    """Median standard deviation of log brightness in the calmest window around each cell."""
     brightness: Floats | None
     """Median log brightness above that of the ground."""
 
@@ -46,39 +65,63 @@ def likely_houses(
     surface: Floats,
     above_ground: Floats,
     rough: Floats,
+    grain: Floats | None,
     bands: Mapping[str, Floats],
     cell_m: float,
 ) -> Mask:
     """Return the parts of a mask that are more likely houses than not.
 
-    *rough* is the deviation of the surface from planes, metres, over 3 to 4 m.
+    *rough* is the deviation of the surface from planes, metres, over 3 to 4 m; *grain* that of the
+    logarithm of brightness in the calmest window around, where there is an image.
     """
     names, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
-    keep = evidence(signs(names, count, surface, above_ground, rough, bands, cell_m)) > LEAST
+    around = walls(names, count, surface, cell_m)
+    found = signs(names, count, above_ground, rough, grain, bands, cell_m)
+    return _kept(names, walls_evidence(around) + evidence(found) > LEAST)
+
+
+def walled(mask: Mask, surface: Floats, cell_m: float) -> Mask:
+    """Return the parts of a mask that are not mere terrain: scarps, mounds, hills at the rim."""
+    names, count = ndimage.label(mask, np.ones((3, 3)))
+    if not count:
+        return mask
+    return _kept(names, walls_evidence(walls(names, count, surface, cell_m)) > LEAST_WALLED)
+
+
+def _kept(names: NDArray[np.int32], keep: Mask) -> Mask:
     keep[0] = False
     return np.asarray(keep[names])
 
 
-def evidence(found: Signs) -> Floats:
-    """Return the sum of signs, above nought for a house."""
+def walls_evidence(found: Walls) -> Floats:
+    """Return the sum of the signs of walls, above nought for a house."""
     total = np.clip((found.down - 0.7) / 0.1, -6.0, 1.5)
-    total += np.clip((found.width_m - 5.0) / 1.0, -2.0, 1.5)
+    total += np.clip((found.steep - 0.88) / 0.04, -5.0, 1.0)
+    total -= np.clip((found.steep - 1.2) / 0.1, 0.0, 3.0)
+    total -= np.clip((found.unseen - 0.1) / 0.1, 0.0, 3.0)
+    return np.asarray(total)
+
+
+def evidence(found: Signs) -> Floats:
+    """Return the sum of the other signs, above nought for a house."""
+    total = np.clip((found.width_m - 5.0) / 1.0, -2.0, 1.5)
     total += np.clip(np.log(0.16 / np.maximum(found.rough_m, 1e-3)) / 0.4, -2.0, 2.0)
     total += np.clip(np.log2(np.maximum(found.area_m2, 1.0) / 35.0), -1.0, 1.5)
-    if found.contrast is not None and found.brightness is not None:
+    if found.contrast is not None and found.grain is not None and found.brightness is not None:
+        total += np.clip(np.log(0.048 / np.maximum(found.grain, 1e-3)) / 0.25, -3.0, 1.0)
         total += np.clip(np.log(np.maximum(found.contrast, 1e-3) / 0.17) / 0.4, -1.5, 1.5)
-        total += np.clip((found.brightness + 0.45) / 0.3, -1.0, 0.5)
+        total += np.clip((found.brightness + 0.45) / 0.12, -3.0, 0.5)
     return np.asarray(total)
 
 
 def signs(
     names: NDArray[np.int32],
     count: int,
-    surface: Floats,
     above_ground: Floats,
     rough: Floats,
+    grain: Floats | None,
     bands: Mapping[str, Floats],
     cell_m: float,
 ) -> Signs:
@@ -92,32 +135,54 @@ def signs(
     if bands:
         contrast, brightness = _pictured(names, number, above_ground, bands)
     return Signs(
-        down=_down(names, count, surface, cell_m),
         width_m=width,
         area_m2=area,
         rough_m=_medians(rough, names, number),
         contrast=contrast,
+        grain=None if grain is None else _medians(grain, names, number),
         brightness=brightness,
     )
 
 
-def _down(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) -> Floats:
+def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) -> Walls:
+    """Return what is around objects 0 to *count*."""
     mask = names > 0
     core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     core &= np.isfinite(surface)
+    number = np.arange(count + 1)
     if not core.any():
-        return np.zeros(count + 1)
+        nothing = np.zeros(count + 1)
+        return Walls(nothing, nothing, nothing)
     nearest = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
     away_m = ndimage.distance_transform_edt(~mask) * cell_m
+
     band = (away_m >= 2.5) & (away_m <= 3.5)
     inside = tuple(index[band] for index in nearest)
-    owner = names[inside]
-    seen = np.isfinite(surface[band])
+    owner, drop = names[inside], surface[inside] - surface[band]
+    seen = np.isfinite(drop)
+    cells = np.bincount(owner, minlength=count + 1)
     asked = np.bincount(owner, np.where(seen, 1.0, BEYOND), minlength=count + 1)
     # NaN, beyond the rim, is not lower
-    lower = np.bincount(owner, surface[inside] - surface[band] > 1.5, minlength=count + 1)
+    lower = np.bincount(owner, drop > 1.5, minlength=count + 1)
     # without any neighbour in reach nothing speaks against it
-    return np.asarray(np.where(asked > 0, lower / np.maximum(asked, BEYOND), 0.7))
+    down = np.where(asked > 0, lower / np.maximum(asked, BEYOND), 0.7)
+    unseen = np.bincount(owner, ~seen, minlength=count + 1) / np.maximum(cells, 1)
+
+    beside = (away_m > 0) & (away_m <= 0.8)
+    owner_beside = names[tuple(index[beside] for index in nearest)]
+    steps = _medians(_steps(surface, cell_m)[beside], owner_beside, number)
+    return Walls(down, steps / np.maximum(_medians(drop, owner, number), 1.0), unseen)
+
+
+def _steps(surface: Floats, cell_m: float) -> Floats:
+    """Return the largest difference between cells and their neighbours within a metre."""
+    known = np.isfinite(surface)
+    near = np.ones((3, 3), np.uint8)
+    highest = cv2.dilate(np.where(known, surface, LOW_M).astype(np.float32), near)
+    lowest = cv2.erode(np.where(known, surface, HIGH_M).astype(np.float32), near)
+    reach = max(1, round(1.0 / cell_m))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(np.where(known, highest - lowest, 0.0).astype(np.float32), disc))
 
 
 def _pictured(

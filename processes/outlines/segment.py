@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from processes.outlines.likely import likely_houses
+from processes.outlines.likely import likely_houses, walled
 from processes.outlines.sharpen import sharpened
 
 Floats = NDArray[np.floating[Any]]
@@ -118,10 +118,15 @@ def building_mask(
 def buildings_only(mask: Mask, sample: Sample, cell_m: float) -> Mask:
     """Return the parts of a mask that look like buildings as a whole, with what is around them."""
     mask = standing(mask, sample.surface, cell_m)
-    if greenness(sample.bands)[0] or not mask.any():
+    if not mask.any():
         return mask
+    if greenness(sample.bands)[0]:
+        return walled(mask, sample.surface, cell_m)
     rough = roughness(sample.surface, cell_m, WIDE_M)
-    return likely_houses(mask, sample.surface, sample.above_ground, rough, sample.bands, cell_m)
+    grain = texture(sample.bands) if sample.bands else None
+    return likely_houses(
+        mask, sample.surface, sample.above_ground, rough, grain, sample.bands, cell_m
+    )
 
 
 def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.5) -> Mask:

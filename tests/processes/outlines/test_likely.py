@@ -49,9 +49,30 @@ def test_houses_stay_and_crowns_and_brinks_go(hillside, bands):
 def test_what_is_large_and_even_but_not_higher_is_no_house():
     plain, level = box(50, 150, 50, 150), np.zeros(ROW.shape)
     rough = roughness(level, CELL_M, WIDE_M)
-    assert not likely_houses(plain, level, level, rough, {}, CELL_M).any()
+    assert not likely_houses(plain, level, level, rough, None, {}, CELL_M).any()
     raised = np.where(plain, 5.0, 0.0)
-    assert likely_houses(plain, raised, raised, rough, {}, CELL_M)[plain].all()
+    assert likely_houses(plain, raised, raised, rough, None, {}, CELL_M)[plain].all()
+
+
+def slope_and_rim():
+    """A mound with a flat top and soft sides, a hilltop cut by the rim, and a house between."""
+    far_m = np.maximum(np.abs(ROW - 60), np.abs(COL - 60)) * CELL_M
+    mound = np.clip((14.0 - far_m) / 2.0, 0.0, 5.0)
+    hill = np.clip((COL - 150) * CELL_M / 3.0, 0.0, 5.0)
+    house = np.where(box(120, 150, 60, 95), 5.0, 0.0)
+    return mound + hill + house, box(120, 150, 60, 95)
+
+
+@pytest.mark.parametrize("colours", [{}, dict.fromkeys(("red", "green", "blue"), 500.0)])
+def test_mounds_and_what_the_rim_cuts_off_are_no_houses(colours):
+    above, house = slope_and_rim()
+    bands = {name: np.full(ROW.shape, value) for name, value in colours.items()}
+    sample = Sample(100.0 + above, above, bands)
+    mask = above > 2.2
+    assert mask[box(50, 70, 50, 70)].all()
+    kept = buildings_only(mask, sample, CELL_M)
+    assert kept[house].mean() > 0.9
+    assert not kept[~house].any()
 
 
 def test_no_object_is_no_house(hillside):
