@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.tree import Tile
+from tiles.document import Node
 
 LEVELS = 5
 """Of one subtree: 341 tiles at most, whose bits and rows take 19 kB."""
 URI = "subtrees/{level}/{x}/{y}.subtree"
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "id": "orograph_tiles",
     "classes": {
         "tile": {
@@ -46,7 +46,7 @@ SCHEMA = {
 }
 
 
-def tiling(root: Tile) -> dict[str, Any]:
+def tiling(root: Node) -> dict[str, Any]:
     """Return the member `implicitTiling` of the root of a tileset."""
     return {
         "subdivisionScheme": "QUADTREE",
@@ -56,7 +56,7 @@ def tiling(root: Tile) -> dict[str, Any]:
     }
 
 
-def subtrees(root: Tile) -> Iterator[tuple[str, bytes]]:
+def subtrees(root: Node) -> Iterator[tuple[str, bytes]]:
     """Yield the address and content of every subtree from *root* down."""
     tiles, below = _within(root)
     yield URI.format(level=root.level, x=root.x, y=root.y), _subtree(root, tiles, below)
@@ -64,7 +64,7 @@ def subtrees(root: Tile) -> Iterator[tuple[str, bytes]]:
         yield from subtrees(child)
 
 
-def _within(root: Tile) -> tuple[list[Tile], list[Tile]]:
+def _within(root: Node) -> tuple[list[Node], list[Node]]:
     """Return the tiles of the subtree of *root*, and the roots of those below."""
     tiles, level = [], [root]
     for _ in range(LEVELS):
@@ -73,7 +73,7 @@ def _within(root: Tile) -> tuple[list[Tile], list[Tile]]:
     return tiles, level
 
 
-def _subtree(root: Tile, tiles: Sequence[Tile], below: Sequence[Tile]) -> bytes:
+def _subtree(root: Node, tiles: Sequence[Node], below: Sequence[Node]) -> bytes:
     place = {_place(root, tile): tile for tile in tiles}
     rows = [place[number] for number in sorted(place)]
     binary = bytearray()
@@ -117,7 +117,7 @@ def _subtree(root: Tile, tiles: Sequence[Tile], below: Sequence[Tile]) -> bytes:
     return struct.pack("<4sIQQ", b"subt", 1, len(text), len(binary)) + text + bytes(binary)
 
 
-def _place(root: Tile, tile: Tile) -> int:
+def _place(root: Node, tile: Node) -> int:
     """Return the number of *tile* among those of the subtree: level by level, Morton order."""
     depth = tile.level - root.level
     x, y = tile.x - (root.x << depth), tile.y - (root.y << depth)

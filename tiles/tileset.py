@@ -10,19 +10,19 @@ listed. Buildings that no client could draw are left out and counted in `asset.e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.building import BuildingModel
-from tiles import implicit, metadata
+from tiles import metadata
 from tiles.b3dm import b3dm
 from tiles.blocks import blocks
+from tiles.document import put, uri, write_document
 from tiles.glb import Picture, plain_tile, tile
 from tiles.mesh import faces
 from tiles.picture import MapPicture
@@ -36,13 +36,6 @@ LISTED = 10_000
 """Tilesets of more buildings than this are implicit."""
 Format = Literal["glb", "b3dm"]
 VERSIONS = {"glb": "1.1", "b3dm": "1.0"}
-
-NOTHING: dict[str, Any] = {
-    "boundingVolume": {"region": [-np.pi, -np.pi / 2, np.pi, np.pi / 2, 0.0, 0.0]},
-    "geometricError": 0.0,
-    "refine": "REPLACE",
-}
-"""The root of a tileset without buildings: somewhere on the globe there is nothing."""
 
 
 def write(
@@ -61,33 +54,25 @@ def write(
     in one tile, and up to *listed* tiles are listed. *picture* is what roofs look like from
     above. The same arguments give the same bytes. Raises UnknownCrs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     drawn, left_out = sound(models)
-    document: dict[str, Any] = {
-        "asset": {
-            "version": VERSIONS[form],
-            "generator": "Orograph",
-            "extras": {"buildings": len(drawn), "left_out": left_out},
-        },
-        "geometricError": 0.0,
-        "root": NOTHING,
-    }
-    if drawn:
-        town = _town(drawn, crs, picture)
-        root = tree(town.reach, [model.id for model in drawn], town.deviation_m, most)
-        for part in root.walk():
-            _put(folder / _uri(part, form), _content(town, part, form))
-        largest = float(town.reach.size_m.max())
-        document["geometricError"] = max(largest, root.error_m)
-        if form == "glb" and len(drawn) > listed:
-            document |= {"schema": implicit.SCHEMA}
-            document["root"] = _implicit(root, folder, form)
-        else:
-            document["root"] = _listed(root, form)
-        document["root"]["transform"] = town.axes.T.ravel().tolist()
-    path = folder / "tileset.json"
-    path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
-    return path
+    extras = {"buildings": len(drawn), "left_out": left_out}
+    version = VERSIONS[form]
+    if not drawn:
+        return write_document(None, folder, version=version, extras=extras)
+    town = _town(drawn, crs, picture)
+    root = tree(town.reach, [model.id for model in drawn], town.deviation_m, most)
+    for part in root.walk():
+        put(folder / uri(part, form), _content(town, part, form))
+    return write_document(
+        root,
+        folder,
+        ending=form,
+        listed=form == "b3dm" or len(drawn) <= listed,
+        version=version,
+        error_m=float(town.reach.size_m.max()),
+        axes=town.axes,
+        extras=extras,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,35 +120,3 @@ def _content(town: _Town, part: Tile, form: Format) -> bytes:
     if form == "glb":
         return tile(mesh, part.shown, town.properties, picture)
     return b3dm(plain_tile(mesh, len(part.shown), picture), part.shown, town.properties)
-
-
-def _uri(part: Tile, form: Format) -> str:
-    return f"tiles/{part.level}/{part.x}/{part.y}.{form}"
-
-
-def _put(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def _listed(part: Tile, form: Format) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "boundingVolume": {"region": part.region},
-        "geometricError": part.error_m,
-        "refine": "REPLACE",
-        "content": {"uri": _uri(part, form)},
-    }
-    children = [_listed(child, form) for child in part.children]
-    return found | ({"children": children} if children else {})
-
-
-def _implicit(root: Tile, folder: Path, form: Format) -> dict[str, Any]:
-    for address, content in implicit.subtrees(root):
-        _put(folder / address, content)
-    return {
-        "boundingVolume": {"region": root.region},
-        "geometricError": root.error_m,
-        "refine": "REPLACE",
-        "content": {"uri": f"tiles/{{level}}/{{x}}/{{y}}.{form}"},
-        "implicitTiling": implicit.tiling(root),
-    }

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tiles.document import Node
 from tiles.globe import region
 from tiles.scene import Extents
 
@@ -33,25 +34,11 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One square of the tree. *x* runs east, *y* north, 0 … 2^level - 1."""
+class Tile(Node):
+    """One square of the tree, and the numbers of the buildings that it shows."""
 
-    level: int
-    x: int
-    y: int
     content: Content
     shown: Numbers
-    """Numbers of the buildings in it."""
-    region: list[float]
-    """Of all buildings in it and below it: west, south, east, north (radians), heights."""
-    error_m: float
-    children: tuple[Tile, ...]
-
-    def walk(self) -> Iterator[Tile]:
-        """Yield this tile and all below it."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
 
 
 def tree(reach: Extents, ids: list[str], deviation_m: NDArray[np.float64], most: int) -> Tile:
@@ -79,7 +66,7 @@ class _Tree:
 
     def square(self, level: int, x: int, y: int, buildings: Numbers) -> Tile:
         """Return the tile of *buildings*, which come largest first."""
-        tile = Tile(level, x, y, "details", buildings, self._around(buildings), 0.0, ())
+        tile = Tile(level, x, y, self._around(buildings), 0.0, (), "details", buildings)
         if len(buildings) > self.most and level < DEEPEST:
             shown, missing = np.split(buildings, [max(self.most // LANDMARKS, 1)])
             children = tuple(
