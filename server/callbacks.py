@@ -24,7 +24,7 @@ from processes.core.errors import AssetForbidden, InvalidInput, OrographError
 from workers import callbacks
 from workers.callbacks import MEMBERS, Call
 from workers.jobs import Job
-from workers.reader import public_address
+from workers.reader import pinned, public_address
 
 if TYPE_CHECKING:
     import httpx
@@ -158,16 +158,13 @@ async def post(uri: str, body: Mapping[str, Any], allowed_hosts: Collection[str]
     """Send *body* as JSON. Raises NotHeard, or what `public_address` does."""
     import httpx
 
-    url = httpx.URL(uri)
-    host = url.raw_host.decode("ascii")
-    port = url.port or (443 if url.scheme == "https" else 80)
-    address = await asyncio.to_thread(public_address, host, port, allowed_hosts)
-    headers = {"Host": url.netloc.decode("ascii"), "User-Agent": AGENT}
+    url, headers, extensions = await asyncio.to_thread(pinned, uri, allowed_hosts)
+    headers["User-Agent"] = AGENT
     try:
         async with (
-            httpx.AsyncClient(timeout=CALL_S, trust_env=False, headers=headers) as client,
+            httpx.AsyncClient(timeout=CALL_S, trust_env=False) as client,
             client.stream(
-                "POST", url.copy_with(host=address), json=body, extensions={"sni_hostname": host}
+                "POST", url, json=body, headers=headers, extensions=extensions
             ) as response,
         ):
             _judge(response)

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import ImageRef, StacObject
 from processes.core.raster import Image
 from workers.cog import RasterFile
-from workers.reader import Reader
+from workers.reader import Reader, path_of
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
 RASTER_ENDINGS = (".tif", ".tiff", ".jp2")
@@ -128,7 +127,7 @@ def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acq
 
 
 def _from_raster(path: Path, address: str, reader: Reader) -> Acquisition:
-    stem = PurePosixPath(urlsplit(address).path).stem if "://" in address else path.stem
+    stem = PurePosixPath(path_of(address)).stem if "://" in address else path.stem
     return Acquisition(
         id=stem, image=path, rpc_files=_sidecars(path, address, reader), properties={}
     )
@@ -164,7 +163,7 @@ def _is_panchromatic(asset: Mapping[str, Any]) -> bool:
 
 
 def _is_rpc(asset: Mapping[str, Any]) -> bool:
-    name = PurePosixPath(urlsplit(str(asset["href"])).path).name.lower()
+    name = PurePosixPath(path_of(str(asset["href"]))).name.lower()
     dimap = name.startswith("rpc_") and name.endswith(".xml")
     return name.endswith(RPC_ENDINGS) or dimap or "rpc" in (asset.get("roles") or ())
 

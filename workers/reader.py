@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 from processes.core.errors import AssetForbidden, AssetMissing, AssetUnreadable
 
@@ -53,11 +53,12 @@ class Reader:
             return self._own(address) or self._fetched(address), address
         if not self.files:
             raise AssetForbidden(f"{href}: a server takes http(s) references only")
-        path = Path(unquote(urlsplit(address).path) if address.startswith("file:") else address)
+        local = re.sub("^file:(//[^/]*)?", "", path_of(address))
+        path = Path(local if address.startswith("file:") else address)
         if not path.is_absolute():
             raise AssetMissing(f"{href}: relative to what? Give an absolute path or a request file")
-        if not path.is_file():
-            raise AssetMissing(f"{href} is not a file: check the path")
+        if not _is_file(path):
+            raise AssetMissing(f"{href[:500]} is not a file: check the path")
         return path, str(path)
 
     def sibling(self, href: str, base: str) -> tuple[Path, str] | None:
@@ -73,12 +74,12 @@ class Reader:
     def _own(self, address: str) -> Path | None:
         for prefix, folder in self.own.items():
             if address.startswith(prefix.rstrip("/") + "/"):
-                part = unquote(urlsplit(address[len(prefix.rstrip("/")) + 1 :]).path)
+                part = path_of(address[len(prefix.rstrip("/")) + 1 :])
                 path = (folder / part).resolve()
                 if not path.is_relative_to(folder.resolve()):
                     raise AssetForbidden(f"{address} leaves its folder")
-                if not path.is_file():
-                    raise AssetMissing(f"{address} is not there")
+                if not _is_file(path):
+                    raise AssetMissing(f"{address[:500]} is not there")
                 return path
         return None
 
@@ -86,7 +87,7 @@ class Reader:
         import httpx  # 50 ms that only references to other machines need
 
         digest = hashlib.sha256(address.encode()).hexdigest()[:24]
-        name = re.sub(r"[^\w.-]", "_", Path(unquote(urlsplit(address).path)).name) or "file"
+        name = re.sub(r"[^\w.-]", "_", Path(path_of(address)).name)[-100:] or "file"
         target = self.cache / digest / name
         if target.is_file():
             return target
@@ -107,22 +108,16 @@ class Reader:
         import httpx
 
         for _ in range(MAX_REDIRECTS + 1):
-            parts = urlsplit(address)
-            host = parts.hostname or ""
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            ip = public_address(host, port, self.allowed_hosts)
-            url = httpx.URL(address).copy_with(host=ip)
-            request_headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept": "*/*"}
+            url, headers, extensions = pinned(address, self.allowed_hosts)
+            headers["Accept"] = "*/*"
             with (
                 httpx.Client(timeout=self.timeout_s, trust_env=False) as client,
-                client.stream(
-                    "GET", url, headers=request_headers, extensions={"sni_hostname": host}
-                ) as response,
+                client.stream("GET", url, headers=headers, extensions=extensions) as response,
             ):
-                if response.is_redirect:
-                    address = urljoin(address, response.headers["location"])
+                if response.has_redirect_location:
+                    address = _resolved(response.headers["location"], address)
                     if not _is_url(address):
-                        raise AssetForbidden(f"{host} redirects to something that is not http(s)")
+                        raise AssetForbidden(f"{url.host} redirects to what is not http(s)")
                     continue
                 if response.status_code != 200:
                     raise AssetMissing(f"{address} answered {response.status_code}")
@@ -142,6 +137,25 @@ class Reader:
                 file.write(chunk)
 
 
+def pinned(
+    address: str, allowed_hosts: Collection[str] = ()
+) -> tuple[httpx.URL, dict[str, str], dict[str, str]]:
+    """Return a web address with its host resolved and checked, for good: URL, headers, extensions.
+
+    The headers and extensions name the host to whoever listens there. Raises as `public_address`.
+    """
+    import httpx
+
+    try:
+        url = httpx.URL(address)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except (httpx.InvalidURL, ValueError):
+        raise AssetMissing(f"{address[:200]} is no web address: check it") from None
+    host = url.raw_host.decode("ascii")
+    here = url.copy_with(host=public_address(host, port, allowed_hosts))
+    return here, {"Host": url.netloc.decode("ascii")}, {"sni_hostname": host}
+
+
 def public_address(host: str, port: int, allowed_hosts: Collection[str] = ()) -> str:
     """Return the one address of *host* to connect to; resolved once, then checked.
 
@@ -150,8 +164,8 @@ def public_address(host: str, port: int, allowed_hosts: Collection[str] = ()) ->
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise AssetMissing(f"host {host} is not known: check the address") from None
+    except (OSError, UnicodeError, OverflowError):
+        raise AssetMissing(f"host {host[:200]} is not known: check the address") from None
     addresses = [str(entry[4][0]) for entry in found]
     if host not in allowed_hosts and not all(map(_is_public, addresses)):
         raise AssetForbidden(
@@ -166,12 +180,24 @@ def _is_public(address: str) -> bool:
     return bool(mapped.is_global and not mapped.is_multicast)
 
 
+def path_of(address: str) -> str:
+    """Return an address that may be malformed without its query, percent signs resolved."""
+    return unquote(re.sub(r"[?#].*", "", address, flags=re.DOTALL))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _is_url(address: str) -> bool:
     return address.lower().startswith(("http://", "https://"))
 
 
 def _resolved(href: str, base: str | None) -> str:
-    if "\x00" in href:
+    if "\x00" in unquote(href):
         raise AssetForbidden("a reference holds a zero byte")
     if _is_url(href) or href.startswith("file:"):
         return href
@@ -181,7 +207,13 @@ def _resolved(href: str, base: str | None) -> str:
     if base is None:
         return href
     if _is_url(base):
-        return urljoin(base, href)
+        try:
+            joined = urljoin(base, href)
+        except ValueError:
+            raise AssetMissing(f"{href[:200]} is no web address: check it") from None
+        if not _is_url(joined):
+            raise AssetForbidden(f"{href[:200]}: only http(s) references and files are read")
+        return joined
     return href if href.startswith("/") else str((Path(base).parent / href).resolve())
 
 

@@ -254,5 +254,8 @@ def test_a_subscriber_that_is_none_is_refused(caller, wants):
 def test_the_class_is_listed_and_described(caller):
     classes = caller.get("/conformance").json()["conformsTo"]
     assert "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/callback" in classes
-    post = caller.get("/api").json()["paths"]["/processes/echo/execution"]["post"]
-    assert set(post["callbacks"]["jobSuccess"]) == {"{$request.body#/subscriber/successUri}"}
+    api = caller.get("/api").json()
+    names = set(api["paths"]["/processes/echo/execution"]["post"]["callbacks"])
+    assert names == {"jobSuccess", "jobInProgress", "jobFailed"}
+    called = api["components"]["callbacks"]["jobSuccess"]
+    assert set(called) == {"{$request.body#/subscriber/successUri}"}

@@ -24,6 +24,17 @@ class Answers(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/loop")
             self.end_headers()
+        elif self.path == "/nowhere":
+            self.send_response(304)
+            self.end_headers()
+        elif self.path == "/broken":
+            self.send_response(302)
+            self.send_header("Location", "http://[::1/")
+            self.end_headers()
+        elif self.path == "/scheme":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/passwd")
+            self.end_headers()
         elif self.path == "/file.tif":
             self.send_response(200)
             self.end_headers()
@@ -75,6 +86,41 @@ def test_a_server_goes_nowhere_private(server_reader, href):
         server_reader.local(href)
 
 
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://maps.example:99999/a.tif",
+        "http://maps.example:http/a.tif",
+        "http://[::1/a.tif",
+        "http://",
+        "http:///a.tif",
+        "http://maps.example\x01/a.tif",
+        "http://maps.example/\x7f.tif",
+        "http://" + "a" * 300 + ".example/a.tif",
+        "http://user@:80/a.tif",
+        "http://own.example/" + "a" * 5000,
+        "http://own.example/",
+    ],
+)
+def test_an_address_that_is_none_is_said_so(tmp_path, href):
+    reader = Reader(cache=tmp_path, own={"http://own.example": tmp_path})
+    with pytest.raises(AssetMissing) as fault:
+        reader.local(href)
+    assert len(str(fault.value)) < 600
+    with pytest.raises(AssetMissing):
+        reader.local(href.removeprefix("http:"), "http://maps.example/item.json")
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["http://own.example/%00", "http://own.example//[", "a%00.tif", "ftp:a", "//[", "javascript:1"],
+)
+def test_a_reference_of_another_kind_is_refused(tmp_path, href):
+    reader = Reader(cache=tmp_path, own={"http://own.example": tmp_path})
+    with pytest.raises((AssetForbidden, AssetMissing)):
+        reader.local(href, "http://own.example/item.json")
+
+
 def test_an_allowed_host_is_fetched_once(tmp_path, site):
     reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",))
     path, address = reader.local(f"{site}/file.tif")
@@ -88,6 +134,11 @@ def test_a_redirect_is_checked_anew(tmp_path, site):
         reader.local(f"{site}/away")
     with pytest.raises(AssetMissing, match="redirects more"):
         reader.local(f"{site}/loop")
+    with pytest.raises(AssetForbidden):
+        reader.local(f"{site}/scheme")
+    for path in ("nowhere", "broken"):
+        with pytest.raises(AssetMissing):
+            reader.local(f"{site}/{path}")
 
 
 def test_a_file_that_is_too_large_stops_and_leaves_nothing(tmp_path, site):
