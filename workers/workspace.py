@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES = 64 * 2**20
 THREADS = os.cpu_count() or 1
+TREE = "tileset.json"
 
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
@@ -289,12 +290,23 @@ class LocalWorkspace:
 def finished(outputs: Outputs, folder: Path) -> dict[str, Any]:
     """Return the results, and remove from *folder* what is none of them: intermediate files."""
     values = results(outputs, folder)
-    files = [value["href"] for value in values.values() if _is_file(value)]
-    wanted = {Path(href).parts[0] for href in files}
-    for path in folder.iterdir():
-        if path.name not in wanted:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    wanted = [folder / value["href"] for value in values.values() if _is_file(value)]
+    # the tiles of a tileset lie beside and below it
+    _keep_only({path.parent if path.name == TREE else path for path in wanted}, folder)
     return values
+
+
+def _keep_only(wanted: set[Path], folder: Path) -> None:
+    """Remove what is below *folder* and neither among *wanted* nor below one of them."""
+    for path in folder.iterdir():
+        if path in wanted:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            _keep_only(wanted, path)
+            if not any(path.iterdir()):
+                path.rmdir()
+        else:
+            path.unlink()
 
 
 def _is_file(value: Any) -> bool:

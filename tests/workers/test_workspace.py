@@ -124,6 +124,11 @@ class CountOutputs(Outputs):
     copy_of: Asset
 
 
+class TreeOutputs(Outputs):
+    count: Asset
+    tiles: Asset
+
+
 def counting(calls):
     def run(inputs, work):
         calls.append(inputs.times)
@@ -161,6 +166,21 @@ def test_what_is_no_output_is_not_kept(tmp_path):
     assert [path.name for path in (work.folder / "count").iterdir()] == ["count.json"]
     assert finished(made, work.folder) == results(made, work.folder)
     assert [path.name for path in work.folder.iterdir()] == ["count"]
+
+
+def test_tiles_of_a_tileset_are_kept_and_what_lies_beside_outputs_of_steps_is_not(tmp_path):
+    folder = tmp_path / "job"
+    for name in ("s/count.json", "s/more.json", "s/t/tileset.json", "s/t/1/0.glb", "s/u/x/y.tif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    made = TreeOutputs(
+        count=Asset(href=str(folder / "s/count.json")),
+        tiles=Asset(href=str(folder / "s/t/tileset.json")),
+    )
+    finished(made, folder)
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {"s/count.json", "s/t/tileset.json", "s/t/1/0.glb"}
+    assert not (folder / "s/u").exists()
 
 
 def test_a_step_with_other_content_is_run(work):
