@@ -276,6 +276,46 @@ def lowest_beyond(typingctx, total, at, n, middle, gap):  # type: ignore[no-unty
 
 
 @intrinsic
+def claim(typingctx, total, at, n, best, steps, to, first):  # type: ignore[no-untyped-def]
+    """Put total[at + k] for k < n into best[to + k] where it is less, *first* + k into steps."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        _claimed(context, builder, sig, args, 1)
+        return context.get_dummy_value()
+
+    return types.void(total, I64, I64, best, steps, I64, I32), codegen
+
+
+@intrinsic
+def claim_half(typingctx, total, at, n, best, steps, to, first):  # type: ignore[no-untyped-def]
+    """As `claim`, of every other k: best[to + k / 2]."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        _claimed(context, builder, sig, args, 2)
+        return context.get_dummy_value()
+
+    return types.void(total, I64, I64, best, steps, I64, I32), codegen
+
+
+def _claimed(context: Any, builder: Any, sig: Any, args: Any, every: int) -> None:
+    v = _Vectors(context, builder)
+    total, best, steps = (v.pointer(sig.args[i], args[i]) for i in (0, 3, 4))
+    at, n, to, first = args[1], args[2], args[5], args[6]
+    picked = list(range(0, LANES, every))
+    own = _constant(_INT, picked)
+    with v.chunks(n) as k:
+        here = v.load(total, builder.add(at, k))
+        here = builder.shuffle_vector(here, here, own)
+        place = builder.add(to, builder.udiv(k, ir.Constant(_LONG, every)))
+        known = v.load(best, place, len(picked))
+        less = builder.icmp_unsigned("<", here, known)
+        v.store(builder.select(less, here, known), best, place)
+        step = v.splat(builder.add(first, builder.trunc(k, _INT)), len(picked))
+        step = builder.add(step, own)
+        v.store(builder.select(less, step, v.load(steps, place, len(picked))), steps, place)
+
+
+@intrinsic
 def weighted(typingctx, image, at, stride, table, down, across):  # type: ignore[no-untyped-def]
     """Return the sum of six rows of TAPS pixels, image[at + row · stride:], float32, by weights.
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import pairwise
 
 import cv2
@@ -35,27 +34,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from processes.stereo.census import Slices, census, cost_slices, window
+from processes.stereo.checks import Reason, compared, settled
+from processes.stereo.lanes import LANES
 from processes.stereo.planes import refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import NOTHING, sweep, winners
-
-
-class Reason(IntEnum):
-    """Why a pixel has no disparity; MATCHED when it has one."""
-
-    MATCHED = 0
-    NO_DATA = 1
-    """The pixel itself is NaN."""
-    OUTSIDE = 2
-    """What it would match lies outside the right image or is NaN there."""
-    OCCLUDED = 3
-    """The right pixel belongs to another left pixel: this one is hidden from the right."""
-    MISMATCH = 4
-    """The two images disagree otherwise."""
-    NO_TEXTURE = 5
-    """Nothing but one grey value around."""
-    SPECKLE = 6
-    """A small patch that stands apart from all around it."""
+from processes.stereo.sgm import sweep, winners
 
 
 @dataclass(frozen=True)
@@ -127,7 +110,7 @@ def match(left: Floats, right: Floats, lo: ArrayLike, hi: ArrayLike, *, workers:
     ways = [(lefts, rights, low, high), (rights, lefts, *back)]
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
         there, here = pool.map(lambda way: _coarse_to_fine(*way), ways)
-    reason = _compared(there, here.disparity)
+    reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
     flat = (there.reason != Reason.NO_DATA) & _flat(lefts[0])
     reason[flat] = Reason.NO_TEXTURE
     reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
@@ -265,23 +248,13 @@ def _strip(
     )
     cost = np.empty(slices.size, np.uint8)
     cost_slices(codes, ok, greys, there, there_ok, there_grey, pad, *where, q, cost)
-    total = np.empty(slices.size, np.uint16)
+    total = np.empty(slices.size + LANES, np.uint16)
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     for up in (False, True):
         sweep(cost, *where, greys, np.uint8(recipe.p1), p2, lowest, highest - lowest, up, total)
     best, near, rival, back = winners(total, *where, q, right.shape[1])
-    column = np.arange(left.shape[1]) * q + best + pad
-    outside = np.take_along_axis(there_ok, column, 1) == 0
-    at = np.arange(left.shape[1]) + np.rint(best / q).astype(np.int64)
-    other = np.take_along_axis(back, np.clip(at, 0, back.shape[1] - 1), axis=1)
-    reason = np.where(np.abs(other - best) <= q, Reason.MATCHED, Reason.MISMATCH).astype(np.uint8)
-    reason[outside] = Reason.OUTSIDE
-    reason[ok == 0] = Reason.NO_DATA
-    low = near[..., 1].astype(np.float32)
-    # 4 bits on each of 8 paths: what noise alone costs
-    clear = np.maximum(rival - low, 0) / (rival + np.float32(32))
-    return _Level(_vertex(best, near, q), reason, clear)
+    return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
 
 
 def _resampled(image: Floats, per_px: int) -> Floats:
@@ -294,33 +267,6 @@ def _resampled(image: Floats, per_px: int) -> Floats:
     fine = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     fine[:, ::per_px] = image
     return np.asarray(fine, np.float32)
-
-
-def _vertex(best: NDArray[np.int32], near: NDArray[np.uint16], per_px: int) -> Floats:
-    """Return sub-step disparities: the tip of a symmetric V through three costs.
-
-    Census costs grow linearly away from their minimum, so a V fits them better than a parabola.
-    """
-    before, at, after = (near[..., i].astype(np.float32) for i in range(3))
-    side = np.maximum(np.maximum(before, after) - at, 1)
-    offset = np.clip(0.5 * (before - after) / side, -0.5, 0.5)
-    one_sided = (near[..., 0] == NOTHING) | (near[..., 2] == NOTHING)
-    return np.asarray((best + np.where(one_sided, 0, offset)) / per_px, np.float32)
-
-
-def _compared(there: _Level, back: Floats) -> NDArray[np.uint8]:
-    """Return reasons by what the right image says."""
-    last = back.shape[1] - 1
-    at = np.arange(there.disparity.shape[1]) + np.rint(there.disparity).astype(np.int64)
-    other = np.take_along_axis(back, np.clip(at, 0, last), axis=1)
-    agree = np.abs(there.disparity + other) <= AGREE_PX
-    agree &= there.reason != Reason.MISMATCH
-    # the left pixel that the right one matches: if these two agree, this one is hidden behind it
-    owner = np.clip(at + np.rint(other).astype(np.int64), 0, agree.shape[1] - 1)
-    taken = np.take_along_axis(agree, owner, axis=1)
-    reason = np.where(agree, Reason.MATCHED, np.where(taken, Reason.OCCLUDED, Reason.MISMATCH))
-    gone = (there.reason == Reason.NO_DATA) | (there.reason == Reason.OUTSIDE)
-    return np.where(gone, there.reason, reason).astype(np.uint8)
 
 
 def _flat(image: Floats) -> Mask:

@@ -13,6 +13,8 @@ from numba import njit
 
 from processes.stereo.lanes import (
     LANES,
+    claim,
+    claim_half,
     first_of,
     forget,
     gather,
@@ -114,15 +116,19 @@ def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-
     Left: (row, col) int32 steps, with costs (row, col, 3) before, at and after the minimum, and the
     lowest cost two or more pixels away from it; 0 and NOTHING where the slice is empty. Right:
     steps of the whole right pixels, found along the volume's diagonals; NEVER where no left pixel
-    looked.
+    looked. *per_px* is 1 or 2; *total* has LANES elements more than the slices need.
     """
     rows, cols = first.shape
     left = np.zeros((rows, cols), np.int32)
     near = np.full((rows, cols, 3), NOTHING, np.uint16)
     rival = np.full((rows, cols), NOTHING, np.uint16)
-    right = np.full((rows, right_cols), NEVER, np.int32)
-    right_best = np.full((rows, right_cols), NOTHING, np.uint16)
+    right = np.empty((rows, right_cols), np.int32)
+    # right columns that anything looks at, whether they exist or not
+    before = max(0, -first.min() // per_px) + LANES
+    width = max(cols + (first + count).max() // per_px + LANES, right_cols) + before
+    best, steps = np.empty(width, np.uint16), np.empty(width, np.int32)
     for r in range(rows):
+        best[:], steps[:] = NOTHING, NEVER
         for c in range(cols):
             n = count[r, c]
             if n == 0:
@@ -137,13 +143,12 @@ def winners(total, first, count, start, per_px, right_cols):  # type: ignore[no-
             if m + 1 < n:
                 near[r, c, 2] = total[s + m + 1]
             rival[r, c] = lowest_beyond(total, s, n, m, 2 * per_px)
-            base = c * per_px + first[r, c]
-            k = (-base) % per_px
-            t = total[s : s + n]
-            while k < n:
-                x = (base + k) // per_px
-                if x >= 0 and x < right_cols and t[k] < right_best[r, x]:
-                    right_best[r, x] = t[k]
-                    right[r, x] = first[r, c] + k
-                k += per_px
+            at = c * per_px + first[r, c]
+            if per_px == 1:
+                claim(total, s, n, best, steps, at + before, first[r, c])
+            else:
+                odd = at % 2
+                to = (at + odd) // 2 + before
+                claim_half(total, s + odd, n, best, steps, to, first[r, c] + odd)
+        right[r] = steps[before : before + right_cols]
     return left, near, rival, right
