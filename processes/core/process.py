@@ -206,7 +206,7 @@ class Process(Generic[In, Out]):
         try:
             return self.inputs.model_validate({k: _unqualified(v) for k, v in values.items()})
         except ValidationError as error:
-            raise InvalidInput(_first_fault(self, error)) from None
+            raise InvalidInput(_first_fault(self, error, values)) from None
 
     def describe(self) -> dict[str, Any]:
         """Return the OGC process description without links: each schema stands alone."""
@@ -229,13 +229,33 @@ def _unqualified(value: Any) -> Any:
     return value
 
 
-def _first_fault(process: Process[Any, Any], error: ValidationError) -> str:
+def _first_fault(
+    process: Process[Any, Any], error: ValidationError, values: Mapping[str, Any]
+) -> str:
     fault = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in fault["loc"]) or "inputs"
+    missing = fault["loc"][-1:] if fault["type"] == "missing" else ()
+    place = ".".join(map(str, (*_path(fault["loc"], values), *missing)))[:200] or "inputs"
     known = ", ".join(process.inputs.model_fields)
     if fault["type"] == "extra_forbidden":
         return f"{process.id} has no input {place}: use {known}"
-    return f"input {place} of {process.id}: {fault['msg']}"
+    message = fault["msg"].replace("a valid dictionary", "an object")
+    if fault["type"] == "model_type" and fault.get("ctx", {}).get("class_name") == Asset.__name__:
+        message = 'give a file by reference: {"href": "https://…"}'
+    return f"input {place} of {process.id}: {message}"
+
+
+def _path(loc: Sequence[str | int], values: Any) -> list[str | int]:
+    """Return where in *values* a fault is: pydantic also names the kinds it tried there."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(values, Mapping) and part in values:
+            values = values[str(part)]
+        elif isinstance(values, list) and isinstance(part, int):
+            values = values[part]
+        else:
+            continue
+        path.append(part)
+    return path
 
 
 def _described(model: type[BaseModel], *, occurs: bool) -> dict[str, Any]:

@@ -82,3 +82,18 @@ def test_a_qualified_value_is_unwrapped_and_a_written_out_item_is_kept():
 def test_a_bad_input_is_named(values, named):
     with pytest.raises(InvalidInput, match=named):
         SLOPE.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"dsm": "https://maps.example/a.tif"}, 'dsm of slope: give a file by reference: {"href"'),
+        ({"dsm": {"href": "a"}, "images": "left.tif"}, "images of slope: give a file"),
+        ({"dsm": {"href": "a"}, "images": ["left.tif"]}, "images.0 of slope: give a file"),
+        ({"dsm": {"href": "a"}, "images": [{"link": "b"}]}, "images.0.href of slope: Field req"),
+        ({"dsm": {"type": "image/tiff"}}, "input dsm.href of slope: Field required"),
+    ],
+)
+def test_a_reference_that_is_none_is_shown_how_to_be_one(values, said):
+    with pytest.raises(InvalidInput, match=said):
+        SLOPE.parse(values)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from catalog.assets import measured
+from catalog.items import Made, Source, product_item
+from catalog.store import put_item
 from server.app import create_app
 from server.settings import Settings
 
@@ -27,6 +34,25 @@ def test_a_deleted_product_is_gone(client, product):
     assert not product.exists()
     assert client.get(f"/products/{KEY}/report.json").status_code == 404
     assert client.delete(f"/products/{KEY}").status_code == 404
+
+
+def test_a_product_leads_to_its_description(client, product, product_folder, products, place):
+    def leads(key):
+        answer = client.get(f"/products/{key}", follow_redirects=False)
+        return answer.status_code, answer.headers.get("location")
+
+    assert leads(KEY) == (303, f"http://maps.example/products/{KEY}/results.json")
+    assert leads("f" * 32) == (404, None)
+    facts = measured(product_folder, json.loads((product_folder / "results.json").read_text()))
+    made = Made("city", "3D map", "1.0.0", datetime(2026, 11, 21, tzinfo=UTC))
+    image = Source("left", None, {"datetime": "2024-06-14T10:00:00Z"})
+    with psycopg.connect(str(place.database_url), autocommit=True) as conn:
+        put_item(conn, product_item(KEY, made, facts, collection="mine", sources=[image]))
+    item = f"http://maps.example/stac/collections/mine/items/{KEY}"
+    assert leads(KEY) == (303, item)
+    assert client.get(item).json()["id"] == KEY
+    assert client.delete(f"/products/{KEY}").status_code == 204
+    assert client.get(item).status_code == 404
 
 
 @pytest.mark.parametrize("key", ["..", "%2e%2e", "..%2fuploads", "A" * 32, f"{KEY}0" * 3, "x.y"])
