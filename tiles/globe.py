@@ -31,7 +31,9 @@ def on_globe(points: Floats, crs: str) -> Floats:
     except CRSError:
         raise UnknownCrs(f"{crs!r} is no reference system that PROJ knows") from None
     to_wgs84 = Transformer.from_crs(plan, "EPSG:4326", always_xy=True)
-    lon, lat = to_wgs84.transform(points[:, 0], points[:, 1], radians=False)
+    # as lists: of an array of one, pyproj makes a number in a way that NumPy will forbid
+    x, y = points[:, :2].T if len(points) > 1 else points[:, :2].T.tolist()
+    lon, lat = map(np.asarray, to_wgs84.transform(x, y))
     if len(lon) and np.ptp(lon) > 180:
         lon = lon % 360
     return np.column_stack([np.radians(lon), np.radians(lat), points[:, 2]])

@@ -76,6 +76,23 @@ class MapPicture:
             colours[chosen], known[chosen] = seen[place], there[place]
         return colours, known
 
+    def over(self, area: Grid, side_px: int) -> Bytes:
+        """Return (side_px, side_px, 3) colours of a square piece of ground."""
+        if area.crs != self.grid.crs:
+            side_m = area.cell_m * area.height / side_px
+            fine = Grid.covering(area.bounds, side_m, area.crs)
+            rows, cols = np.indices((side_px, side_px)).reshape(2, -1)
+            x, y = _moved(*fine.xy(rows, cols), area.crs, self.grid.crs)
+            return self.at(x, y)[0].reshape(side_px, side_px, 3)
+        west, _, _, north = area.bounds
+        row, col = self.grid.rowcol(west, north)  # of a corner: half a cell before its cell
+        height, width = (
+            max(round(n * area.cell_m / self.grid.cell_m), 1) for n in (area.height, area.width)
+        )
+        top, left = round(float(row) + 0.5), round(float(col) + 0.5)
+        colours, _ = self.window(top, left, height, width)
+        return _resized(colours, side_px)
+
 
 def map_picture(source: RasterSource) -> MapPicture:
     """Return *source* as a picture. Raises AssetUnreadable where it has no georeference."""
@@ -123,3 +140,19 @@ def _stretched(values: NDArray[np.floating], low: Floats, span: Floats) -> Bytes
     """Return (rows, columns, 3) bytes of (3, rows, columns) values; NaN becomes 0."""
     share = (np.moveaxis(values, 0, -1) - low) / span
     return np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
+
+
+def _moved(x: Floats, y: Floats, source: str, target: str) -> tuple[Floats, Floats]:
+    from pyproj import Transformer
+
+    moved = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
+    return np.asarray(moved[0]), np.asarray(moved[1])
+
+
+def _resized(colours: Bytes, side_px: int) -> Bytes:
+    if colours.shape[:2] == (side_px, side_px):
+        return colours
+    import cv2
+
+    how = cv2.INTER_AREA if colours.shape[0] > side_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(colours, (side_px, side_px), interpolation=how), np.uint8)
