@@ -127,6 +127,9 @@ class DsmOutputs(Outputs):
 
 def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
     """Return the surface model of a scene."""
+    from processes.core.gpu import chosen
+
+    device = chosen(work.device)
     work.progress(0.0, "opening images")
     views = open_views(work.images(inputs.images))
     area = area_of(inputs.aoi)
@@ -137,6 +140,7 @@ def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
     control = control_of(work.read_vector(inputs.gcps), views) if inputs.gcps else None
     tied, heights_m = tie(views, dem, inputs.dem_heights, area, control)
     scene, grid = plan(views, tied, heights_m, area, crs, inputs.resolution_m)
+    scene = replace(scene, device=device)
     work.progress(0.15, _pointing_message(tied))
 
     layers = _layers(views, tied)

@@ -182,6 +182,14 @@ class Workspace(Protocol):
         Roofs look as *ortho* shows them, where it is given. Raises AssetUnreadable, UnknownCrs.
         """
 
+    def write_terrain(
+        self, name: str, dtm: Asset, ortho: Asset | None, *, tolerance_m: float
+    ) -> Asset:
+        """Write a terrain model as 3D Tiles into folder *name*; returns its tileset.json.
+
+        Raises AssetUnreadable, UnknownCrs.
+        """
+
 
 @dataclass(frozen=True)
 class Process(Generic[In, Out]):

@@ -65,6 +65,15 @@ class Slices:
         return cls(np.ascontiguousarray(first), np.ascontiguousarray(count), ends - count, per_px)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is compared of an image: census codes (uint32), whether each is valid, grey levels."""
+
+    codes: NDArray[np.uint32]
+    valid: NDArray[np.uint8]
+    greys: NDArray[np.uint8]
+
+
 @njit(cache=True, nogil=True)
 def census(image, offsets):  # type: ignore[no-untyped-def]
     """Return uint32 codes (row, col) of a float32 image and whether all its neighbours exist.

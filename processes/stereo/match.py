@@ -33,12 +33,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from processes.stereo.census import Slices, census, cost_slices, window
+from processes.stereo.census import Seen, Slices, census, window
 from processes.stereo.checks import Reason, compared, settled
-from processes.stereo.lanes import LANES
 from processes.stereo.planes import refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import sweep, winners
+from processes.stereo.sgm import solver
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,20 @@ FLAT_CONTRAST = 1e-3
 """… or differs by less than this share of the image's contrast."""
 
 
-def match(left: Floats, right: Floats, lo: ArrayLike, hi: ArrayLike, *, workers: int = 2) -> Match:
+def match(
+    left: Floats,
+    right: Floats,
+    lo: ArrayLike,
+    hi: ArrayLike,
+    *,
+    workers: int = 2,
+    device: str = "cpu",
+) -> Match:
     """Match *left* to *right*, float32 (row, col) or (bands, row, col) with NaN for nodata.
 
     Rows must correspond; *lo* and *hi* bound the disparity in pixels (scalars or (row, col)) and
-    may be generous. The result does not depend on *workers*, at most two of which are used.
+    may be generous. The result does not depend on *workers*, at most two of which are used, nor
+    on the *device*: "cpu" or "cuda".
     """
     lefts, rights = _pyramid(luminance(left)), _pyramid(luminance(right))
     if lefts[0].shape[0] != rights[0].shape[0]:
@@ -109,7 +117,7 @@ def match(left: Floats, right: Floats, lo: ArrayLike, hi: ArrayLike, *, workers:
     back = _broadcast(-high.max(), -low.min(), rights[0].shape)
     ways = [(lefts, rights, low, high), (rights, lefts, *back)]
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
-        there, here = pool.map(lambda way: _coarse_to_fine(*way), ways)
+        there, here = pool.map(lambda way: _coarse_to_fine(*way, device=device), ways)
     reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
     flat = (there.reason != Reason.NO_DATA) & _flat(lefts[0])
     reason[flat] = Reason.NO_TEXTURE
@@ -156,7 +164,7 @@ def _broadcast(lo: ArrayLike, hi: ArrayLike, shape: tuple[int, ...]) -> tuple[Fl
 
 
 def _coarse_to_fine(
-    lefts: Sequence[Floats], rights: Sequence[Floats], lo: Floats, hi: Floats
+    lefts: Sequence[Floats], rights: Sequence[Floats], lo: Floats, hi: Floats, *, device: str
 ) -> _Level:
     bounds = [(lo, hi)]
     deepest = min(len(lefts), len(rights))
@@ -165,14 +173,14 @@ def _coarse_to_fine(
     lo, hi = bounds[-1]
     tones = Tones.of(lefts[-1], rights[-1])
     for level in range(len(bounds) - 1, 0, -1):
-        found = _level(lefts[level], rights[level], lo, hi, tones, COARSE)
+        found = _level(lefts[level], rights[level], lo, hi, tones, COARSE, device)
         matched = found.reason == Reason.MATCHED
         tones = Tones.of_matches(lefts[level], rights[level], found.disparity, matched) or tones
         lo, hi = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
         size = lefts[level - 1].shape
         lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
         hi = np.minimum(finer(2 * hi, size), bounds[level - 1][1])
-    return _level(lefts[0], rights[0], lo, hi, tones, FINE)
+    return _level(lefts[0], rights[0], lo, hi, tones, FINE, device)
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ def _ends(image: Floats) -> tuple[float, float]:
 
 
 def _level(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe
+    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe, device: str
 ) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away."""
     rows = left.shape[0]
@@ -222,7 +230,7 @@ def _level(
     for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe)
+        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe, device)
         keep = slice(first - top, last - top)
         parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
     disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
@@ -230,12 +238,11 @@ def _level(
 
 
 def _strip(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe
+    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe, device: str
 ) -> _Level:
     q = recipe.per_px
     codes, ok = census(left, window(*CENSUS_PX))
     slices = Slices.between(lo, hi, per_px=q, where=ok != 0)
-    where = (slices.first, slices.count, slices.start)
     lowest = int(slices.first.min())
     highest = int((slices.first + slices.count).max())
     fine = _resampled(right, q)
@@ -246,14 +253,12 @@ def _strip(
     there, there_ok, there_grey = (
         np.pad(a, beside) for a in (there, there_ok, tones.grey(fine, tones.right))
     )
-    cost = np.empty(slices.size, np.uint8)
-    cost_slices(codes, ok, greys, there, there_ok, there_grey, pad, *where, q, cost)
-    total = np.empty(slices.size + LANES, np.uint16)
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
-    for up in (False, True):
-        sweep(cost, *where, greys, np.uint8(recipe.p1), p2, lowest, highest - lowest, up, total)
-    best, near, rival, back = winners(total, *where, q, right.shape[1])
+    best, near, rival, back = solver(device)(
+        Seen(codes, ok, greys), Seen(there, there_ok, there_grey), pad, slices,
+        np.uint8(recipe.p1), p2, right.shape[1],
+    )  # fmt: skip
     return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
 
 

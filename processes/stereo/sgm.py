@@ -8,9 +8,14 @@ each keep only two image rows of path costs. 2 ns a cell and 60 ns a pixel for b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
+from processes.stereo.census import Seen, Slices, cost_slices
 from processes.stereo.lanes import (
     LANES,
     claim,
@@ -27,6 +32,56 @@ FAR = np.uint8(0xFF)
 NOTHING = np.uint16(0xFFFF)
 NEVER = np.int32(-(2**30))
 PATHS = 4
+
+
+class Solution(NamedTuple):
+    """What the cost volume says of a strip; see `winners`."""
+
+    left: NDArray[np.int32]
+    near: NDArray[np.uint16]
+    rival: NDArray[np.uint16]
+    right: NDArray[np.int32]
+
+
+Solver = Callable[[Seen, Seen, int, Slices, np.uint8, NDArray[np.uint8], int], Solution]
+
+
+def solver(device: str) -> Solver:
+    """Return `solve` for a device, "cpu" or "cuda"; both give the same to the bit."""
+    if device == "cpu":
+        return solve
+    from processes.stereo.sgm_gpu import solve as on_gpu
+
+    return on_gpu
+
+
+def solve(
+    left: Seen,
+    right: Seen,
+    pad: int,
+    slices: Slices,
+    p1: np.uint8,
+    p2: NDArray[np.uint8],
+    right_cols: int,
+) -> Solution:
+    """Return the best disparity of every pixel of a strip.
+
+    The arrays of *right* have *pad* more columns on both sides, and `slices.per_px` for each of
+    its *right_cols* pixels. *p1* is the penalty for one step, *p2* that for more, by the difference
+    of grey levels.
+    """
+    where = (slices.first, slices.count, slices.start)
+    lowest_step = int(slices.first.min())
+    span = int((slices.first + slices.count).max()) - lowest_step
+    cost = np.empty(slices.size, np.uint8)
+    cost_slices(
+        left.codes, left.valid, left.greys, right.codes, right.valid, right.greys, pad, *where,
+        slices.per_px, cost,
+    )  # fmt: skip
+    total = np.empty(slices.size + LANES, np.uint16)
+    for up in (False, True):
+        sweep(cost, *where, left.greys, p1, p2, lowest_step, span, up, total)
+    return Solution(*winners(total, *where, slices.per_px, right_cols))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -48,6 +48,8 @@ class Scene:
     gsd_m: float
     to_plane: Plane
     to_degrees: Plane
+    device: str = "cpu"
+    """Where images are matched: "cpu" or "cuda"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +225,7 @@ def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     low, high = rays.disparities
-    found = match(a, b, low, high, workers=workers)
+    found = match(a, b, low, high, workers=workers, device=scene.device)
     east, north, height = rays.points(found.disparity)
     cells = rasterise(east, north, height, found.confidence, grid)
     return _Heights(cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm))

@@ -1,0 +1,266 @@
+"""Semi-global aggregation on a GPU: what `sgm.solve` does, to the bit, by Triton kernels.
+
+The volume stays on the card: images and ranges go up, winners come down. A sweep is one launch. One
+program works through a row, and a row follows the one before it at a distance of two pixels, so
+that W, NW, N and NE are always done: all rows run at once, staggered like a wave. Path costs of two
+rows are kept: a row writes over those of the row before last, which by then nobody needs. The
+programs of a launch begin in order, so the row that one waits for has always begun.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from numpy.typing import NDArray
+
+from processes.stereo.census import GREY_CAP, NO_DATA_COST, Seen, Slices
+from processes.stereo.sgm import NEVER, NOTHING, PATHS, Solution
+
+
+def solve(
+    left: Seen,
+    right: Seen,
+    pad: int,
+    slices: Slices,
+    p1: np.uint8,
+    p2: NDArray[np.uint8],
+    right_cols: int,
+    *,
+    device: str = "cuda",
+) -> Solution:
+    """Return the best disparity of every pixel of a strip; arguments as those of `sgm.solve`."""
+    rows, cols = slices.first.shape
+    up = _Uploads(device)
+    first, count, start = (up(a) for a in (slices.first, slices.count, slices.start))
+    lanes = triton.next_power_of_2(max(int(slices.count.max()), 16))
+    warps = min(4, max(1, lanes // 32))
+    cost = torch.empty(max(slices.size, 1), dtype=torch.uint8, device=device)
+    total = torch.zeros(max(slices.size, 1), dtype=torch.int16, device=device)
+    guide = up(left.greys)
+    fill_cost[(rows,)](
+        up(left.codes.view(np.int32)), up(left.valid), guide,
+        up(right.codes.view(np.int32)), up(right.valid), up(right.greys),
+        first, count, start, cost, cols, right.codes.shape[1], pad, slices.per_px,
+        int(GREY_CAP), int(NO_DATA_COST), LANES=lanes, num_warps=warps,
+    )  # fmt: skip
+    penalties = up(p2)
+    for upwards in (False, True):
+        done = torch.zeros(rows, dtype=torch.int32, device=device)
+        lines = torch.empty((2, cols, PATHS, lanes), dtype=torch.uint8, device=device)
+        best = torch.empty((2, cols, PATHS), dtype=torch.int32, device=device)
+        sweep_rows[(rows,)](
+            cost, first, count, start, guide, penalties, total, lines, best, done,
+            rows, cols, int(p1), UP=upwards, PATHS=PATHS, LANES=lanes, num_warps=warps,
+        )  # fmt: skip
+    shape = (rows, cols)
+    best_left = torch.zeros(shape, dtype=torch.int32, device=device)
+    near = torch.full((*shape, 3), int(NOTHING), dtype=torch.int32, device=device)
+    rival = torch.full(shape, int(NOTHING), dtype=torch.int32, device=device)
+    # cost above, column below: the least is the cheapest, and of equals the first
+    right_best = torch.full((rows, right_cols), FREE, dtype=torch.int64, device=device)
+    choose[(rows,)](
+        total, first, count, start, best_left, near, rival, right_best,
+        cols, right_cols, PER_PX=slices.per_px, LANES=lanes, num_warps=warps,
+    )  # fmt: skip
+    column = torch.arange(right_cols, device=device)
+    back = ((column - (right_best & COLUMN)) * slices.per_px).to(torch.int32)
+    back = torch.where(right_best == FREE, int(NEVER), back)
+    return Solution(
+        _down(best_left),
+        _down(near).astype(np.uint16),
+        _down(rival).astype(np.uint16),
+        _down(back),
+    )
+
+
+FREE = 1 << 62
+COLUMN = (1 << 32) - 1
+
+
+class _Uploads:
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def __call__(self, values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+def _down(values: torch.Tensor) -> NDArray[Any]:
+    return np.asarray(values.cpu().numpy())
+
+
+@triton.jit
+def _bits(x):  # type: ignore[no-untyped-def]
+    """Return the number of set bits of int32s."""
+    x = x - ((x >> 1) & 0x55555555)
+    x = (x & 0x33333333) + ((x >> 2) & 0x33333333)
+    x = (x + (x >> 4)) & 0x0F0F0F0F
+    return ((x * 0x01010101) >> 24) & 0xFF
+
+
+@triton.jit
+def fill_cost(  # type: ignore[no-untyped-def]
+    codes, valid, greys, codes2, valid2, greys2, first, count, start, cost,
+    cols, cols2, pad, per_px, cap, missing, LANES: tl.constexpr,
+):  # fmt: skip
+    """Write the matching cost of one row; see `census.cost_slices`."""
+    row = tl.program_id(0)
+    k = tl.arange(0, LANES)
+    for c in range(cols):
+        at = row * cols + c
+        n = tl.load(count + at)
+        to = tl.load(start + at)
+        if tl.load(valid + at) == 0:
+            tl.store(cost + to + k, missing.to(tl.uint8), mask=k < n)
+        else:
+            there = row * cols2 + c * per_px + tl.load(first + at) + pad + k
+            bits = _bits(tl.load(codes + at) ^ tl.load(codes2 + there, mask=k < n, other=0))
+            grey = tl.load(greys + at).to(tl.int32)
+            grey2 = tl.load(greys2 + there, mask=k < n, other=0).to(tl.int32)
+            value = bits + tl.minimum(tl.abs(grey - grey2) >> 1, cap)
+            seen = tl.load(valid2 + there, mask=k < n, other=0)
+            value = tl.where(seen != 0, value, missing)
+            tl.store(cost + to + k, value.to(tl.uint8), mask=k < n)
+
+
+@triton.jit
+def _cost_at(line, place, n):  # type: ignore[no-untyped-def]
+    """Return path costs, 255 where there are none."""
+    known = (place >= 0) & (place < n)
+    return tl.load(line + place, mask=known, other=255, cache_modifier=".cg").to(tl.int32)
+
+
+@triton.jit
+def _reached(  # type: ignore[no-untyped-def]
+    lines, best, first, count, guide, p2, grey, a, row, col, path, cols, p1, k,
+    PATHS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Return path costs that follow from one neighbour, less its least."""
+    at = row * cols + col
+    slot = ((row & 1) * cols + col) * PATHS + path
+    low = tl.load(best + slot, cache_modifier=".cg")  # not from a cache that knows an older row
+    step = tl.abs(grey - tl.load(guide + at).to(tl.int32))
+    jump = low + tl.load(p2 + step).to(tl.int32)
+    n = tl.load(count + at)
+    place = k + a - tl.load(first + at)
+    line = lines + slot * LANES
+    same = _cost_at(line, place, n)
+    beside = tl.minimum(_cost_at(line, place - 1, n), _cost_at(line, place + 1, n))
+    return tl.minimum(tl.minimum(beside + p1, 255), tl.minimum(same, jump)) - low
+
+
+@triton.jit
+def sweep_rows(  # type: ignore[no-untyped-def]
+    cost, first, count, start, guide, p2, total, lines, best, done, rows, cols, p1,
+    UP: tl.constexpr, PATHS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Add four paths to *total*: from W, NW, N, NE, or when UP the opposite. One row a program."""
+    order = tl.program_id(0)
+    step = 1
+    row = order
+    if UP:
+        step = -1
+        row = rows - 1 - order
+    behind = row - step
+    k = tl.arange(0, LANES)
+    ahead = 0
+    for j in range(cols):
+        c = j
+        if UP:
+            c = cols - 1 - j
+        if order > 0:
+            # NE of this pixel must be done
+            while ahead < tl.minimum(j + 2, cols):
+                ahead = tl.atomic_add(done + behind, 0)
+            tl.debug_barrier()
+        at = row * cols + c
+        n = tl.load(count + at)
+        if n > 0:
+            a = tl.load(first + at)
+            to = tl.load(start + at)
+            grey = tl.load(guide + at).to(tl.int32)
+            own = tl.load(cost + to + k, mask=k < n, other=0).to(tl.int32)
+            west = c - step
+            east = c + step
+            has_w = (west >= 0) & (west < cols)
+            has_e = (east >= 0) & (east < cols)
+            has_n = order > 0
+            west_in = tl.where(has_w, west, c)
+            east_in = tl.where(has_e, east, c)
+            behind_in = tl.where(has_n, behind, row)
+            has_nw = has_w & has_n & (tl.load(count + behind_in * cols + west_in) > 0)
+            has_ne = has_e & has_n & (tl.load(count + behind_in * cols + east_in) > 0)
+            has_w = has_w & (tl.load(count + row * cols + west_in) > 0)
+            has_n = has_n & (tl.load(count + behind_in * cols + c) > 0)
+            summed = tl.zeros((LANES,), tl.int32)
+            for path in tl.static_range(PATHS):
+                # the neighbour along the path, and the one across it
+                if path == 0:
+                    one, r1, c1, two, r2, c2 = has_w, row, west, has_n, behind, c
+                elif path == 1:
+                    one, r1, c1, two, r2, c2 = has_nw, behind, west, has_ne, behind, east
+                elif path == 2:
+                    one, r1, c1, two, r2, c2 = has_n, behind, c, has_w, row, west
+                else:
+                    one, r1, c1, two, r2, c2 = has_ne, behind, east, has_nw, behind, west
+                value = tl.zeros((LANES,), tl.int32)
+                other = tl.zeros((LANES,), tl.int32)
+                if one:
+                    value = _reached(
+                        lines, best, first, count, guide, p2, grey, a, r1, c1, path, cols, p1, k,
+                        PATHS, LANES,
+                    )  # fmt: skip
+                if two:
+                    other = _reached(
+                        lines, best, first, count, guide, p2, grey, a, r2, c2, path, cols, p1, k,
+                        PATHS, LANES,
+                    )  # fmt: skip
+                value = value + other
+                if one & two:
+                    value = value >> 1
+                value = value + own
+                slot = ((row & 1) * cols + c) * PATHS + path
+                tl.store(lines + slot * LANES + k, value.to(tl.uint8), mask=k < n)
+                tl.store(best + slot, tl.min(tl.where(k < n, value, 255)))
+                summed += value
+            before = tl.load(total + to + k, mask=k < n, other=0).to(tl.int32)
+            tl.store(total + to + k, (before + summed).to(tl.int16), mask=k < n)
+        # all of the pixel is written before anybody hears of it
+        tl.debug_barrier()
+        tl.atomic_add(done + row, 1)
+
+
+@triton.jit
+def choose(  # type: ignore[no-untyped-def]
+    total, first, count, start, left, near, rival, right_best, cols, right_cols,
+    PER_PX: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Write the winners of one row; see `sgm.winners`."""
+    row = tl.program_id(0)
+    k = tl.arange(0, LANES)
+    for c in range(cols):
+        at = row * cols + c
+        n = tl.load(count + at)
+        if n > 0:
+            a = tl.load(first + at)
+            to = tl.load(start + at)
+            t = tl.load(total + to + k, mask=k < n, other=0x7FFF).to(tl.int32)
+            low = tl.min(t)
+            m = tl.min(tl.where(t == low, k, LANES))
+            tl.store(left + at, a + m)
+            tl.store(near + at * 3 + 1, low)
+            if m > 0:
+                tl.store(near + at * 3, tl.min(tl.where(k == m - 1, t, 0xFFFF)))
+            if m + 1 < n:
+                tl.store(near + at * 3 + 2, tl.min(tl.where(k == m + 1, t, 0xFFFF)))
+            beyond = (k < n) & (tl.abs(k - m) >= 2 * PER_PX)
+            tl.store(rival + at, tl.min(tl.where(beyond, t, 0xFFFF)))
+            step = c * PER_PX + a + k
+            x = step // PER_PX
+            whole = (k < n) & (step >= 0) & (step % PER_PX == 0) & (x < right_cols)
+            packed = (t.to(tl.int64) << 32) | c
+            tl.atomic_min(right_best + row * right_cols + x, packed, mask=whole)
