@@ -203,6 +203,17 @@ def hold_product(conn: Connection[Any], key: str) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
 
+def known_products(conn: Connection[Any], keys: Sequence[str]) -> set[str]:
+    """Return those of *keys* that are in the catalogue, or the results of a job."""
+    rows = _tuples(
+        conn,
+        "SELECT key FROM orograph.job WHERE key = ANY(%(keys)s)"
+        " UNION SELECT id FROM pgstac.items WHERE id = ANY(%(keys)s)",
+        {"keys": list(keys)},
+    )
+    return {key for (key,) in rows}
+
+
 def forget_product(conn: Connection[Any], key: str) -> int:
     """Dismiss the jobs whose results are a product that is withdrawn; returns how many."""
     return conn.execute(

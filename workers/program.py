@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import processes
+import tiles
+import workers
 
-COMPUTING = ("numpy", "scipy", "numba", "opencv-python-headless", "shapely", "pyproj", "rasterio")
-"""Libraries whose version may change what is computed."""
+COMPUTING = (
+    "geopandas", "mapbox-earcut", "numba", "numpy", "opencv-python-headless", "pyarrow", "pyogrio",
+    "pyproj", "rasterio", "scipy", "shapely", "torch",
+)  # fmt: skip
+"""Libraries whose version may change what is computed or written."""
+ASIDE = {"__pycache__", "viewer"}
+"""Folders that make no product."""
 
 
 @cache
 def program() -> str:
-    """Return a digest of everything that computes; taken once, in some milliseconds."""
-    libraries = {name: version(name) for name in COMPUTING}
-    return digest(Path(processes.__file__).parent, libraries)
+    """Return a digest of everything that computes and writes; taken once, in 20 ms."""
+    folders = [Path(package.__path__[0]) for package in (processes, tiles, workers)]
+    return digest(folders, {name: version(name) for name in COMPUTING})
 
 
-def digest(folder: Path, libraries: dict[str, str]) -> str:
-    """Return a digest of all files below *folder*, save compiled ones, and of *libraries*."""
+def digest(folders: Sequence[Path], libraries: Mapping[str, str]) -> str:
+    """Return a digest of all files below *folders*, save those aside, and of *libraries*."""
     found = hashlib.sha256(repr(sorted(libraries.items())).encode())
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            content = path.read_bytes()
-            found.update(f"{path.relative_to(folder)} {len(content)}\n".encode() + content)
+    for folder in folders:
+        for root, below, names in os.walk(folder):
+            below[:] = sorted(set(below) - ASIDE)
+            for path in (Path(root, name) for name in sorted(names)):
+                content = path.read_bytes()
+                place = f"{folder.name}/{path.relative_to(folder)} {len(content)}\n"
+                found.update(place.encode() + content)
     return found.hexdigest()

@@ -21,6 +21,7 @@ from catalog.assets import measure, measured
 from catalog.features import put_footprints
 from catalog.items import ROOT, Made, Source, place, product_item
 from catalog.store import COLLECTION, get_item, put_item
+from processes.core.errors import AssetMissing
 from processes.core.process import GEOPARQUET, JSON, Asset, Inputs, Process, StacObject
 from workers import jobs
 from workers.acquisitions import acquisitions, is_stac
@@ -70,7 +71,7 @@ def publish(
 ) -> None:
     """Finish the job and show its product, in one transaction.
 
-    Raises FenceLost, and FileNotFoundError where the product was withdrawn meanwhile.
+    Raises FenceLost, and AssetMissing where the product was withdrawn meanwhile.
     """
     values = json.loads((product / RESULTS).read_text())
     item = _item(conn, job, process, inputs, product, values, reader)
@@ -81,7 +82,7 @@ def publish(
     with conn.transaction():
         jobs.hold_product(conn, product.name)
         if not is_kept(product):
-            raise FileNotFoundError(f"product {product.name} was withdrawn")
+            raise AssetMissing(f"product {product.name} was deleted meanwhile: ask for it again")
         collection = item["collection"] if item else None
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
         if frame is not None:

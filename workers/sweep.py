@@ -9,6 +9,9 @@ from typing import Any
 
 import psycopg
 
+from workers import jobs
+from workers.withdraw import recover
+
 EVERY_S = 3600.0
 ORPHAN_S = 24 * 3600.0
 STEP_S = 30 * 24 * 3600.0
@@ -21,13 +24,14 @@ def sweep(
 
     Steps share their files with the products made from them, so that only old ones cost space.
     """
+    recover(conn, data / "products")
     gone = [
         path
         for path in _folders(data / "jobs")
         if path.name not in _open_jobs(conn) and _age_s(path) > EVERY_S
     ]
     old = [path for path in _folders(data / "products") if _age_s(path) > ORPHAN_S]
-    known = _published(conn, [path.name for path in old])
+    known = jobs.known_products(conn, [path.name for path in old])
     gone += [path for path in old if path.name not in known]
     gone += [path for path in _folders(data / "steps") if _age_s(path) > STEP_S]
     wanted = _requests(conn)
@@ -68,12 +72,3 @@ def _requests(conn: psycopg.Connection[Any]) -> str:
         "SELECT request::text FROM orograph.job WHERE status IN ('accepted', 'running')"
     ).fetchall()
     return " ".join(row[0] for row in rows)
-
-
-def _published(conn: psycopg.Connection[Any], keys: list[str]) -> set[str]:
-    rows = conn.execute(
-        "SELECT key FROM orograph.job WHERE key = ANY(%(keys)s)"
-        " UNION SELECT id FROM pgstac.items WHERE id = ANY(%(keys)s)",
-        {"keys": keys},
-    ).fetchall()
-    return {row[0] for row in rows}

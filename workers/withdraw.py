@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,13 @@ Conn = psycopg.Connection[Any]
 def withdraw(conn: Conn, products: Path, key: str) -> bool:
     """Forget the product *key* in *products*; False where there is none.
 
-    Its files get another name before the transaction ends, and their own again should it fail.
+    Its files get another name, `.KEY`, before the transaction ends, and their own again should it
+    fail; `recover` does so after a crash.
     """
-    folder, aside = products / key, products / f".{uuid.uuid4().hex}"
+    folder, aside = _places(products, key)
+    with conn.transaction():
+        jobs.hold_product(conn, key)
+        _recover(conn, products, key)
     try:
         with conn.transaction():
             jobs.hold_product(conn, key)
@@ -41,3 +44,26 @@ def withdraw(conn: Conn, products: Path, key: str) -> bool:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover(conn: Conn, products: Path) -> None:
+    """End what a crash cut short: a product that is still known gets its files back."""
+    for aside in products.glob(".*"):
+        key = aside.name[1:]
+        with conn.transaction():
+            jobs.hold_product(conn, key)
+            _recover(conn, products, key)
+
+
+def _recover(conn: Conn, products: Path, key: str) -> None:
+    folder, aside = _places(products, key)
+    if not aside.is_dir():
+        return
+    if key in jobs.known_products(conn, [key]) and not folder.exists():
+        aside.rename(folder)
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _places(products: Path, key: str) -> tuple[Path, Path]:
+    return products / key, products / f".{key}"

@@ -13,13 +13,15 @@ def test_code_data_and_libraries_count_and_compiled_files_do_not(tmp_path: Path)
     source = tmp_path / "stereo/match.py"
     source.parent.mkdir()
     source.write_text("P1 = 10")
-    before = digest(tmp_path, LIBRARIES)
+    before = digest([tmp_path], LIBRARIES)
     (tmp_path / "stereo/__pycache__").mkdir()
     (tmp_path / "stereo/__pycache__/match.nbi").write_bytes(b"machine code")
-    assert digest(tmp_path, LIBRARIES) == before
-    assert digest(tmp_path, {"numpy": "2.4.0"}) != before
+    (tmp_path / "viewer").mkdir()
+    (tmp_path / "viewer/page.html").write_text("shows it")
+    assert digest([tmp_path], LIBRARIES) == before
+    assert digest([tmp_path], {"numpy": "2.4.0"}) != before
     source.write_text("P1 = 11")
-    assert digest(tmp_path, LIBRARIES) != before
+    assert digest([tmp_path], LIBRARIES) != before
 
 
 def test_ours_is_found_and_stays() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -311,6 +312,37 @@ def test_a_product_stays_whole_where_withdrawing_fails(
     assert (products / str(job.key) / "dsm.tif").is_file()
     assert get_item(bench.conn, str(job.key)) is not None
     assert len(list(products.iterdir())) == 1
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_withdrawal_cut_short_is_undone_or_ended(bench: Bench, gone: bool) -> None:
+    job = bench.job(hill(Hills().run))
+    products = bench.settings.data / "products"
+    (products / str(job.key)).rename(products / f".{job.key}")  # and then the power failed
+    if gone:
+        bench.conn.execute("DELETE FROM pgstac.items")
+        bench.conn.execute("UPDATE orograph.job SET key = NULL")
+    sweep(bench.conn, bench.settings.data)
+    assert [path.name for path in products.iterdir()] == ([] if gone else [job.key])
+    assert withdraw(bench.conn, products, str(job.key)) is not gone
+    assert list(products.iterdir()) == []
+
+
+def test_a_product_withdrawn_while_it_is_published_is_a_named_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = bench.settings.data / "products"
+    hold = jobs.hold_product
+
+    def late(conn: Conn, key: str) -> None:
+        hold(conn, key)
+        shutil.rmtree(products / key)
+
+    monkeypatch.setattr("workers.jobs.hold_product", late)
+    job = bench.job(hill(Hills().run))
+    assert job.fault is not None
+    assert (job.status, job.fault["type"]) == ("failed", "AssetMissing")
+    assert "ask for it again" in job.fault["detail"]
 
 
 def test_a_job_whose_product_was_withdrawn_makes_it_anew(bench: Bench) -> None:
