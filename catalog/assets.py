@@ -72,6 +72,8 @@ def measure(name: str, folder: Path, href: str, media_type: str) -> AssetFacts:
     facts = AssetFacts(name, href, media_type, path.stat().st_size, SHA256 + digest)
     if media_type.startswith("image/tiff"):
         return _with_raster(facts, path)
+    if path.name == "tileset.json":
+        return replace(facts, footprint=_region(path))
     return replace(facts, footprint=_hull(path)) if media_type == GEOPARQUET else facts
 
 
@@ -162,6 +164,21 @@ def _hull(path: Path) -> Mapping[str, Any] | None:
         return None
     hull = frame.geometry.union_all("unary").convex_hull
     return in_degrees(hull, frame.crs.to_wkt(), tolerance=0.0)
+
+
+def _region(path: Path) -> Mapping[str, Any] | None:
+    """Return the box around a tileset; None where it holds nothing."""
+    from shapely.geometry import MultiPolygon, box, mapping
+
+    root = json.loads(path.read_text("utf-8")).get("root", {})
+    region = root.get("boundingVolume", {}).get("region")
+    if region is None or "content" not in root:
+        return None
+    west, south, east, north = np.degrees(region[:4]).round(7).tolist()
+    if west <= east:
+        return dict(mapping(box(west, south, east, north)))
+    halves = [box(west, south, 180.0, north), box(-180.0, south, east, north)]
+    return dict(mapping(MultiPolygon(halves)))
 
 
 def in_degrees(area: Any, crs: str, *, tolerance: float) -> Mapping[str, Any] | None:

@@ -59,6 +59,7 @@ ASSETS = {
     "geopackage": Known("Buildings as GeoPackage"),
     "cityjson": Known("Buildings as CityJSON"),
     "tileset": Known("Buildings as 3D Tiles"),
+    "mesh": Known("Terrain as 3D Tiles"),
     "report": Known("Report", ("metadata",)),
     "page": Known("Report as a page", ("metadata", "overview")),
 }
@@ -141,6 +142,8 @@ def place(assets: Sequence[AssetFacts]) -> Mapping[str, Any] | None:
     by_name = {facts.name: facts for facts in assets}
     order = [*(by_name[name] for name in SHOWN if name in by_name), *assets]
     rasters = [facts for facts in order if facts.grid]
+    boxes = [facts for facts in order if facts.type == TILESET]  # coarser than outlines
+    order = [facts for facts in order if facts.type != TILESET] + boxes
     return next((facts.footprint for facts in [*rasters, *order] if facts.footprint), None)
 
 
@@ -318,12 +321,15 @@ def _inputs(sources: Sequence[Source]) -> list[dict[str, Any]]:
 def _maps(key: str, collection: str, assets: Sequence[AssetFacts]) -> list[dict[str, Any]]:
     """Return links to the collection and for whoever draws the product."""
     names = {facts.name: facts.type for facts in assets}
+    addresses = {facts.name: _address(key, facts) for facts in assets}
     links = [
         _link("collection", f"/stac/collections/{collection}", "application/json", collection),
         _link("alternate", f"/viewer/#{collection}/{key}", "text/html", "3D map"),
     ]
     if names.get("tileset") == TILESET:
         links.append(_link("3d-tiles", f"/3dtiles/{key}/tileset.json", TILESET, "Buildings"))
+    if names.get("mesh") == TILESET:
+        links.append(_link("3d-tiles", addresses["mesh"].removeprefix(ROOT), TILESET, "Terrain"))
     for name, query in SHOWN.items():
         if names.get(name) == COG:
             tiles = f"/raster/{key}/{name}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp{query}"

@@ -14,6 +14,7 @@ from processes.dsm import DSM
 from processes.dtm import DTM
 from processes.echo import ECHO
 from processes.footprints import FOOTPRINTS
+from processes.mesh import MESH
 from processes.ortho import ORTHO
 from processes.qualify import QUALIFY
 
@@ -25,6 +26,7 @@ _ALL: tuple[Process[Any, Any], ...] = (
     ORTHO,
     FOOTPRINTS,
     BUILDINGS,
+    MESH,
     QUALIFY,
 )
 

@@ -13,6 +13,7 @@ from processes.core.process import HTML, Asset, Outputs, Process, Workspace
 from processes.dsm import DSM, DsmInputs
 from processes.dtm import DTM, DtmInputs
 from processes.footprints import FOOTPRINTS, FootprintsInputs
+from processes.mesh import MESH, MeshInputs
 from processes.ortho import ORTHO, OrthoInputs
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -28,6 +29,10 @@ class CityInputs(DsmInputs):
     roofs_from_ortho: bool = Field(
         default=False,
         description="Whether the 3D Tiles show roofs as the ortho does, or in a colour by shape.",
+    )
+    terrain_mesh: bool = Field(
+        default=True,
+        description="Whether to write the ground as a textured mesh too, for 3D clients.",
     )
     earlier: Asset | None = Field(
         default=None,
@@ -54,6 +59,9 @@ class CityOutputs(Outputs):
     geopackage: Asset = Field(description="The same as a GeoPackage.")
     cityjson: Asset = Field(description="Buildings as CityJSON 2.0.")
     tileset: Asset = Field(description="Buildings as 3D Tiles 1.1.")
+    mesh: Asset | None = Field(
+        default=None, description="The ground that they stand on as 3D Tiles 1.1, if asked for."
+    )
     report: Asset = Field(description="What was made from what, and how well: figures, JSON.")
     page: Asset = Field(description="The same for people, HTML.")
 
@@ -84,9 +92,14 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
             earlier=inputs.earlier,
             lod=inputs.lod,
         ),
-        until=0.96,
+        until=0.95,
     )
-    work.progress(0.96, "report")
+    ground_mesh = None
+    if inputs.terrain_mesh:
+        work.progress(0.95, "terrain mesh")
+        meshed = work.step(MESH, MeshInputs(dtm=ground.dtm, ortho=ortho.ortho), until=0.97)
+        ground_mesh = meshed.mesh
+    work.progress(0.97, "report")
     made = {
         "dsm": surface.dsm,
         "confidence": surface.confidence,
@@ -102,6 +115,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     figures = _figures(inputs, made, work)
     written = CityOutputs(
         **made,
+        mesh=ground_mesh,
         report=work.write_json("report.json", figures),
         page=work.write_text("report.html", _page(figures), HTML),
     )

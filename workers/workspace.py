@@ -286,6 +286,21 @@ class LocalWorkspace:
         path = write(models, crs, self.folder / name, form=form, picture=picture)
         return Asset(href=str(path), type=TILESET)
 
+    def write_terrain(
+        self, name: str, dtm: Asset, ortho: Asset | None, *, tolerance_m: float
+    ) -> Asset:
+        from tiles.picture import map_picture
+        from tiles.terrain import write_terrain
+
+        path = write_terrain(
+            self.open_raster(dtm),
+            self.folder / name,
+            picture=map_picture(self.open_raster(ortho)) if ortho else None,
+            tolerance_m=tolerance_m,
+            progress=lambda share: self.progress(share, "tiles of the terrain"),
+        )
+        return Asset(href=str(path), type=TILESET)
+
 
 def finished(outputs: Outputs, folder: Path) -> dict[str, Any]:
     """Return the results, and remove from *folder* what is none of them: intermediate files."""
