@@ -35,6 +35,10 @@ try {
   };
   await page.screenshot({ path: `${out}/building.png` });
   await page.click("#close");
+  await page.click("[name=drape][value=mesh]");
+  await page.waitForFunction("window.orograph.mesh", { timeout: WAIT_MS });
+  await drawn(page);
+  await page.screenshot({ path: `${out}/mesh.png` });
   await page.click("[name=drape][value=dsm]");
   await page.click("#show-buildings");
   await drawn(page);
@@ -67,9 +71,11 @@ async function ordered(page, out) {
 async function drawn(page) {
   await page.waitForFunction(
     () => {
-      const { viewer, tileset } = window.orograph;
-      viewer.scene.requestRender();
-      return viewer.scene.globe.tilesLoaded && (!tileset || !tileset.show || tileset.tilesLoaded);
+      const { viewer, tileset, mesh } = window.orograph;
+      const { scene } = viewer;
+      scene.requestRender();
+      const shown = [tileset, mesh].filter((tiles) => tiles?.show);
+      return (!scene.globe.show || scene.globe.tilesLoaded) && shown.every((tiles) => tiles.tilesLoaded);
     },
     { timeout: WAIT_MS, polling: 250 },
   );

@@ -85,6 +85,21 @@ def test_buildings_stand_on_it_with_red_roofs(seen):
     assert share((red > green + 40) & (red > blue + 40)) < roofs / 4, "they stay when switched off"
 
 
+def test_the_textured_mesh_lies_where_the_relief_does(seen):
+    """The same camera, the same colours: gardens where gardens were, the same outline."""
+    _, out = seen
+    draped, mesh = (pixels(out, name) for name in ("map.png", "mesh.png"))
+    ground, meshed = (~(abs(shown - EMPTY) < 6).all(axis=2) for shown in (draped, mesh))
+    assert share(meshed) > 0.3
+    assert share(ground & meshed) / share(ground | meshed) > 0.85
+    both = ground & meshed
+    grey = [shown[both].mean(axis=1) for shown in (draped, mesh)]
+    assert np.corrcoef(*grey)[0, 1] > 0.7
+    red, green, blue = np.moveaxis(mesh, 2, 0)
+    assert share((green > red + 8) & (green > blue + 8)) > 0.15
+    assert share((red > green + 40) & (red > blue + 40)) > 0.003, "no buildings stand on it"
+
+
 def test_the_surface_is_a_grey_hillshade(seen):
     _, out = seen
     shown = pixels(out, "surface.png")

@@ -1,10 +1,12 @@
-// The globe: one product at a time, its relief, what is draped on it, and its buildings.
+// The globe: one product at a time, its relief, what is draped on it, and its buildings. Or, instead of
+// the relief and what is draped, its textured mesh.
 
 import { rasterTiles } from "./api.js";
 
 const SAMPLES = 65; // heights along the side of a terrain tile
 const TILE_PX = 256;
 const FINEST_TERRAIN_LEVEL = 17; // a sample each 1.6 m at mid latitudes
+const MESH = "mesh";
 const CHOSEN = Cesium.Color.fromCssColorString("#ffd54a");
 const STYLES = {
   ortho: "",
@@ -28,7 +30,7 @@ export function createScene(element, onPick) {
   scene.globe.showGroundAtmosphere = false;
   scene.globe.depthTestAgainstTerrain = true;
   scene.fog.enabled = false;
-  const shown = { viewer, item: null, drape: null, tileset: null, chosen: null };
+  const shown = { viewer, item: null, drape: null, tileset: null, mesh: null, chosen: null };
   viewer.screenSpaceEventHandler.removeInputAction(Cesium.ScreenSpaceEventType.LEFT_DOUBLE_CLICK);
   viewer.screenSpaceEventHandler.setInputAction(
     ({ position }) => onPick(choose(shown, scene.pick(position))),
@@ -46,23 +48,29 @@ export async function showItem(shown, item, { layer, relief, buildings }) {
   viewer.scene.globe.cartographicLimitRectangle = box;
   viewer.scene.light = lightOver(box);
   setRelief(shown, relief);
-  drape(shown, layer);
+  const draped = drape(shown, layer);
   fly(viewer, box, groundHeight(item));
-  const link = item.links.find(({ rel }) => rel === "3d-tiles");
-  if (!link) return;
-  const tileset = await Cesium.Cesium3DTileset.fromUrl(link.href, { maximumScreenSpaceError: 8 });
-  if (shown.item !== item) return; // another product was chosen meanwhile
-  tileset.show = buildings;
-  shown.tileset = viewer.scene.primitives.add(tileset);
+  if (item.assets.tileset) await addTileset(shown, "tileset", item.assets.tileset.href, buildings);
+  await draped;
+}
+
+/** Load a tileset and show it, unless another product was chosen meanwhile. */
+async function addTileset(shown, name, href, visible) {
+  const { viewer, item } = shown;
+  const tileset = await Cesium.Cesium3DTileset.fromUrl(href, { maximumScreenSpaceError: 8 });
+  if (shown.item !== item || shown[name]) return;
+  tileset.show = visible;
+  shown[name] = viewer.scene.primitives.add(tileset);
   viewer.scene.requestRender();
 }
 
-/** Drape one raster of the product: ortho, or a shaded or coloured height model. */
+/** Drape one raster of the product: ortho, or a shaded or coloured height model; or show the mesh. */
 export function drape(shown, layer) {
   const { viewer, item } = shown;
+  const meshed = showMesh(shown, layer === MESH);
   if (shown.drape) viewer.imageryLayers.remove(shown.drape);
   shown.drape = null;
-  if (item.assets[layer]) {
+  if (item.assets[layer] && layer !== MESH) {
     shown.drape = viewer.imageryLayers.addImageryProvider(
       new Cesium.UrlTemplateImageryProvider({
         url: rasterTiles(item, layer, "webp", STYLES[layer]),
@@ -72,6 +80,17 @@ export function drape(shown, layer) {
       }),
     );
   }
+  viewer.scene.requestRender();
+  return meshed;
+}
+
+/** Show the mesh instead of the globe, or the globe; the mesh is loaded when it is first asked for. */
+async function showMesh(shown, visible) {
+  const { viewer, item } = shown;
+  shown.meshed = visible;
+  viewer.scene.globe.show = !visible;
+  if (visible && !shown.mesh) await addTileset(shown, MESH, item.assets.mesh.href, true);
+  if (shown.mesh) shown.mesh.show = shown.meshed; // as it is wanted by now
   viewer.scene.requestRender();
 }
 
@@ -89,8 +108,8 @@ export function setBuildings(shown, visible) {
 
 function clear(shown) {
   const { viewer } = shown;
-  if (shown.tileset) viewer.scene.primitives.remove(shown.tileset);
-  Object.assign(shown, { item: null, tileset: null, chosen: null });
+  for (const tileset of [shown.tileset, shown.mesh]) if (tileset) viewer.scene.primitives.remove(tileset);
+  Object.assign(shown, { item: null, tileset: null, mesh: null, chosen: null });
 }
 
 function choose(shown, picked) {

@@ -127,7 +127,7 @@ for (const tab of document.querySelectorAll("[role=tab]")) {
   tab.addEventListener("click", () => select(tab.getAttribute("aria-controls")));
 }
 for (const radio of document.querySelectorAll("[name=drape]")) {
-  radio.addEventListener("change", () => drape(scene, radio.value));
+  radio.addEventListener("change", guarded(() => drape(scene, radio.value)));
 }
 byId("show-buildings").addEventListener("change", (event) => setBuildings(scene, event.target.checked));
 byId("show-relief").addEventListener("change", (event) => setRelief(scene, event.target.checked));
