@@ -30,7 +30,7 @@ _BIT, _BYTE, _SHORT, _INT, _LONG = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 U8, U16, I32, I64 = types.uint8, types.uint16, types.int32, types.int64
 
 
-class _Vectors:
+class Vectors:
     """What it takes to write down vector code in one function."""
 
     def __init__(self, context: Any, builder: Any) -> None:
@@ -66,6 +66,9 @@ class _Vectors:
         single = self.builder.insert_element(nothing, value, ir.Constant(_INT, 0))
         return self.builder.shuffle_vector(single, nothing, _constant(_INT, [0] * lanes))
 
+    def floats(self, value: float, lanes: int = LANES) -> Any:
+        return _constant(_FLOAT, [value] * lanes)
+
     def plus(self, offset: Any, k: int) -> Any:
         return self.builder.add(offset, ir.Constant(offset.type, k))
 
@@ -93,7 +96,7 @@ def _size(element: Any) -> int:
     return 4 if element == _FLOAT else int(element.width) // 8
 
 
-def _constant(element: Any, values: list[int]) -> Any:
+def _constant(element: Any, values: list[Any]) -> Any:
     return ir.Constant(ir.VectorType(element, len(values)), values)
 
 
@@ -110,7 +113,7 @@ def differences(  # type: ignore[no-untyped-def]
     """
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         code, grey, cap, missing = (v.splat(a) for a in args[:4])
         codes, oks, greys, out = (v.pointer(sig.args[i], args[i]) for i in (4, 5, 6, 8))
         at, to, n = args[7], args[9], args[10]
@@ -143,7 +146,7 @@ def relax(  # type: ignore[no-untyped-def]
     """
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         lines, cost = v.pointer(sig.args[0], args[0]), v.pointer(sig.args[9], args[9])
         (out, one, two), (at, n) = args[1:4], args[10:12]
         jump1, less1, jump2, less2, p1 = (v.splat(a) for a in args[4:9])
@@ -174,7 +177,7 @@ def forget(typingctx, lines, at, n):  # type: ignore[no-untyped-def]
     """Set lines[at:][:n], uint8, to 255."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         lines = v.pointer(sig.args[0], args[0])
         with v.chunks(args[2]) as k:
             v.store(_constant(_BYTE, [255] * LANES), lines, builder.add(args[1], k))
@@ -191,7 +194,7 @@ def gather(typingctx, lines, at, apart, total, to, n, more):  # type: ignore[no-
     """
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         lines, total = v.pointer(sig.args[0], args[0]), v.pointer(sig.args[3], args[3])
         at, apart, to, n = args[1], args[2], args[4], args[5]
         more = builder.icmp_unsigned("!=", args[6], ir.Constant(args[6].type, 0))
@@ -214,7 +217,7 @@ def lowest(typingctx, total, at, n):  # type: ignore[no-untyped-def]
     """Return the least of total[at:][:n], uint16."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         total = v.pointer(sig.args[0], args[0])
         low = cgutils.alloca_once_value(builder, _constant(_SHORT, [0xFFFF] * LANES))
         with v.chunks(args[2]) as k:
@@ -230,7 +233,7 @@ def first_of(typingctx, total, at, n, value):  # type: ignore[no-untyped-def]
     """Return the first k < n with total[at + k] == value, or a number ≥ n."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         total, value = v.pointer(sig.args[0], args[0]), v.splat(args[3])
         mask_kind = ir.IntType(LANES)
         count = cgutils.get_or_insert_function(
@@ -256,7 +259,7 @@ def lowest_beyond(typingctx, total, at, n, middle, gap):  # type: ignore[no-unty
     """Return the least of total[at:][:n] at least *gap* places off *middle*; 0xFFFF if none."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         total = v.pointer(sig.args[0], args[0])
         nothing = _constant(_SHORT, [0xFFFF] * LANES)
         low = cgutils.alloca_once_value(builder, nothing)
@@ -298,7 +301,7 @@ def claim_half(typingctx, total, at, n, best, steps, to, first):  # type: ignore
 
 
 def _claimed(context: Any, builder: Any, sig: Any, args: Any, every: int) -> None:
-    v = _Vectors(context, builder)
+    v = Vectors(context, builder)
     total, best, steps = (v.pointer(sig.args[i], args[i]) for i in (0, 3, 4))
     at, n, to, first = args[1], args[2], args[5], args[6]
     picked = list(range(0, LANES, every))
@@ -323,7 +326,7 @@ def weighted(typingctx, image, at, stride, table, down, across):  # type: ignore
     """
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        v = _Vectors(context, builder)
+        v = Vectors(context, builder)
         image, table = v.pointer(sig.args[0], args[0]), v.pointer(sig.args[3], args[3])
         at, stride, down, across = args[1], args[2], args[4], args[5]
         rows = None

@@ -123,7 +123,8 @@ def match(
     reason[flat] = Reason.NO_TEXTURE
     reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
     matched = reason == Reason.MATCHED
-    disparity, support = refine(there.disparity, matched)
+    known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
+    disparity, support = refine(there.disparity, matched, known)
     rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (support > SURROUNDED)
     reason[rescued & (np.abs(there.disparity - disparity) < AGREE_PX)] = Reason.MATCHED
     matched = reason == Reason.MATCHED
