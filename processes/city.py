@@ -27,7 +27,7 @@ class CityInputs(DsmInputs):
         description="Level of detail of the buildings: 1 for blocks, 2 for roofs where they fit.",
     )
     roofs_from_ortho: bool = Field(
-        default=False,
+        default=True,
         description="Whether the 3D Tiles show roofs as the ortho does, or in a colour by shape.",
     )
     terrain_mesh: bool = Field(
