@@ -61,7 +61,7 @@ def test_it_waits_and_says_so(tmp_path: Path) -> None:
     ECHO.run(
         ECHO.parse({"pause": 1}), work(tmp_path, on_progress=lambda part, _: said.append(part))
     )
-    assert 0.95 < time.monotonic() - start < 2
+    assert 0.95 < time.monotonic() - start < 30
     assert said == sorted(said)
     assert len(said) > 5
 

@@ -107,12 +107,22 @@ def run(client: TestClient, request: dict[str, Any], **headers: str) -> Any:
 
 
 def ended(client: TestClient, location: str) -> dict[str, Any]:
-    for _ in range(500):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         status: dict[str, Any] = client.get(location, headers=AS_JSON).json()
         if status["status"] not in ("accepted", "running"):
             return status
         time.sleep(0.02)
     raise AssertionError(f"{location} did not end: {status}")
+
+
+def until_running(client: TestClient, location: str) -> None:
+    """Wait for a job that is long enough to be seen at it."""
+    end = time.monotonic() + 60
+    while (status := client.get(location, headers=AS_JSON).json()["status"]) != "running":
+        assert status == "accepted"
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 # -- capabilities
@@ -295,17 +305,16 @@ def test_a_job_has_no_null_and_no_results_before_it_is_done(
 
 
 def test_results_of_a_job_that_runs_are_not_ready(client: TestClient, worker: Any) -> None:
-    request = {"inputs": {"message": "teststring", "pause": 1}, "response": "raw"}
-    location = run(client, request, Prefer="respond-async").headers["location"]
-    for _ in range(2):
+    request = {"inputs": {"message": "teststring", "pause": 60}, "response": "raw"}
+    first = run(client, request, Prefer="respond-async").headers["location"]
+    until_running(client, first)
+    second = run(client, request, Prefer="respond-async").headers["location"]
+    for location in (first, second):  # one runs and one waits behind it
         answer = client.get(f"{location}/results", headers=AS_JSON)
         assert answer.status_code == 404
         assert answer.json()["type"] == EXCEPTIONS + "result-not-ready"
         assert fits(answer.json(), EXCEPTION)
-        time.sleep(0.2)
-    ended(client, location)
-    again = run(client, request, Prefer="respond-async").headers["location"]
-    assert client.get(f"{again}/results", headers=AS_JSON).status_code == 404
+        client.delete(location)
 
 
 @pytest.mark.parametrize("job", [f"invalid-job-{uuid4()}", str(uuid4()), "..%2f..", "%00", "é"])
@@ -348,10 +357,7 @@ def test_a_dismissed_job_is_gone_the_second_time(client: TestClient, idle_worker
 def test_a_running_job_ends_soon_after_it_is_dismissed(client: TestClient, worker: Any) -> None:
     request = {"inputs": {"message": "long", "pause": 60}}
     location = run(client, request, Prefer="respond-async").headers["location"]
-    for _ in range(200):
-        if client.get(location).json()["status"] == "running":
-            break
-        time.sleep(0.02)
+    until_running(client, location)
     assert client.delete(location).status_code == 200
     # the worker is free again: another job is done in no time
     assert run(client, {"inputs": {"message": "next"}}).json() == {"message": "next"}

@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from celery import Celery
+from psycopg.types.json import Jsonb
 
 from server.local import FOLDERS, worker_process
 from server.private import redis
@@ -55,6 +56,13 @@ class Bench:
         while not jobs.served(self.conn) >= set(queues):
             assert time.monotonic() < end, f"no worker serves {queues}: {self.log()}"
             time.sleep(0.05)
+
+    def hasten(self, job_id: str) -> None:
+        """Make a job's next attempt short; the one that runs has read its inputs."""
+        self.conn.execute(
+            "UPDATE orograph.job SET request = %s WHERE id = %s",
+            [Jsonb({"inputs": {"message": "again"}}), job_id],
+        )
 
     def pid(self, job_id: str) -> int:
         row = self.conn.execute("SELECT pid FROM orograph.job WHERE id = %s", [job_id]).fetchone()
@@ -122,8 +130,9 @@ def test_a_message_that_comes_twice_runs_its_job_once(shared: Bench) -> None:
 
 
 def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Bench) -> None:
-    job_id = shared.send(message="again", pause=1)
+    job_id = shared.send(message="again", pause=600)
     shared.until(job_id, "running")
+    shared.hasten(job_id)
     os.kill(shared.pid(job_id), signal.SIGKILL)
     job = shared.until(job_id, "successful")
     assert (job.attempts, job.results["message"]) == (2, "again")
@@ -132,10 +141,10 @@ def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Bench) -> None
 def test_a_dismissed_job_stops_at_once(shared: Bench) -> None:
     job_id = shared.send(pause=600)
     shared.until(job_id, "running")
+    child = psutil.Process(shared.pid(job_id))
     jobs.dismiss(shared.conn, job_id)
-    start = time.monotonic()
     shared.until(shared.send(message="next"), "successful")
-    assert time.monotonic() - start < 4
+    assert child.is_running()  # it heard of it: nobody had to end it
     assert shared.job(job_id).status == "dismissed"
 
 
@@ -159,8 +168,9 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Bench) -
 
 def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone: Bench) -> None:
     with worker_process(alone.settings) as first:
-        job_id = alone.send(pause=2)
+        job_id = alone.send(pause=600)
         alone.until(job_id, "running")
+        alone.hasten(job_id)
         family = psutil.Process(first.pid).children(recursive=True)
         first.kill()
         gone, alive = psutil.wait_procs(family, timeout=5)
