@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -29,6 +30,7 @@ from typing import Any
 import psutil
 import psycopg
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError as BrokerDown
 from pydantic import ValidationError
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("orograph").setLevel(logging.INFO)  # Celery sets the root's to its own
     try:
         settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
@@ -87,8 +90,11 @@ def _compute(settings: WorkerSettings, name: str) -> int:
         # Here and not in the parent: these libraries have threads, and who forks has none.
         import workers.tasks  # noqa: F401 – so that the first job does not wait for it
 
+    # a message is a job's id in JSON: who may send one gains nothing from our account
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=prefork",
             f"--concurrency={settings.at_once}",
