@@ -37,6 +37,9 @@ LEAN_CELLS = 0.6
 
 MOST_POINTS = 96
 
+_STEPS = 1024
+"""So finely distances are told apart where weights are looked up."""
+
 
 class Cells(NamedTuple):
     """What was put on the grid. Arrays are (row, col).
@@ -59,38 +62,78 @@ def rasterise(
     grid: Grid,
 ) -> Cells:
     """Return heights on *grid* of points in its reference system; NaN points are left out."""
-    row, col = grid.rowcol(np.ravel(x), np.ravel(y))
-    z, weight = np.ravel(z), np.ravel(weight)
-    row_cell, col_cell = np.rint(row), np.rint(col)
-    with np.errstate(invalid="ignore"):
-        use = (row_cell >= -1) & (row_cell <= grid.height) & (col_cell >= -1)
-        use &= (col_cell <= grid.width) & np.isfinite(z) & (weight > 0)
-    index = np.flatnonzero(use)
-    cell = (row_cell[index] + 1).astype(np.int64) * (grid.width + 2)
-    cell += (col_cell[index] + 1).astype(np.int64)
-    # by cell, then height: the order of the points themselves does not matter
-    order = index[np.lexsort((z[index], cell))]
-    ends = np.cumsum(np.bincount(cell, minlength=(grid.height + 2) * (grid.width + 2)))
-    base = float(np.mean(z[order])) if order.size else 0.0
-    gap_m = max(CLEAR_GAP_M, 1.2 * grid.cell_m)
-    dsm, spread, count = _cells(
-        row[order].astype(np.float64),
-        col[order].astype(np.float64),
-        # float32 relative to the mean height: 1e-5 m at 100 m
-        (z[order] - base).astype(np.float32),
-        weight[order].astype(np.float32),
-        ends,
+    inverse = ~grid.transform
+    points, begin, base = _in_cells(
+        np.ascontiguousarray(x, np.float64).reshape(-1),
+        np.ascontiguousarray(y, np.float64).reshape(-1),
+        np.ascontiguousarray(z, np.float64).reshape(-1),
+        np.ascontiguousarray(weight, np.float32).reshape(-1),
+        np.array([inverse.d, inverse.e, inverse.f, inverse.a, inverse.b, inverse.c], np.float64),
         grid.height,
         grid.width,
-        gap_m,
-        LEAN_CELLS,
     )
-    return Cells((dsm + base).astype(np.float32), spread, count)
+    gap_m = max(CLEAR_GAP_M, 1.2 * grid.cell_m)
+    nearness = np.exp(-2.0 * (np.arange(_STEPS + 1) + 0.5) / _STEPS * REACH_CELLS**2)
+    return Cells(
+        *_cells(
+            points, begin, base, grid.height, grid.width, np.float32(gap_m),
+            np.float32(LEAN_CELLS**2), nearness.astype(np.float32),
+        )
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cells(row, col, z, weight, ends, height, width, gap_m, lean):  # type: ignore[no-untyped-def]
-    """Choose each cell's surface. Points lie cell by cell; *ends* has a border of one cell."""
+def _in_cells(x, y, z, weight, inverse, height, width):  # type: ignore[no-untyped-def]
+    """Return points cell by cell, where those of each begin, and the mean of their heights.
+
+    Cells have a border of one. A point (4) is its place south and east of its cell's centre, in
+    cells, its height above the mean and its weight: float32 is right to 1e-5 m at 100 m. Those of a
+    cell are sorted, so that the order in which they came does not matter.
+    """
+    cell = np.full(x.size, -1, np.int32)
+    begin = np.zeros((height + 2) * (width + 2) + 1, np.int32)
+    total, known = 0.0, 0
+    for p in range(x.size):
+        row = x[p] * inverse[0] + y[p] * inverse[1] + inverse[2] - 0.5
+        col = x[p] * inverse[3] + y[p] * inverse[4] + inverse[5] - 0.5
+        # NaN fails every comparison
+        if not (row >= -1.5 and col >= -1.5 and row <= height + 0.5 and col <= width + 0.5):
+            continue
+        if not (weight[p] > 0 and np.isfinite(z[p])):
+            continue
+        r, c = int(np.rint(row)) + 1, int(np.rint(col)) + 1
+        if r < 0 or c < 0 or r > height + 1 or c > width + 1:
+            continue
+        cell[p] = r * (width + 2) + c
+        begin[cell[p] + 1] += 1
+        total += z[p]
+        known += 1
+    base = total / max(known, 1)
+    for k in range(1, begin.size):
+        begin[k] += begin[k - 1]
+    free = begin.copy()
+    points = np.empty((known, 4), np.float32)
+    for p in range(x.size):
+        if cell[p] < 0:
+            continue
+        row = x[p] * inverse[0] + y[p] * inverse[1] + inverse[2] - 0.5
+        col = x[p] * inverse[3] + y[p] * inverse[4] + inverse[5] - 0.5
+        south, east = np.float32(row - np.rint(row)), np.float32(col - np.rint(col))
+        up = np.float32(z[p] - base)
+        k, first = free[cell[p]], begin[cell[p]]
+        free[cell[p]] += 1
+        while k > first and (
+            points[k - 1, 2] > up or (points[k - 1, 2] == up and points[k - 1, 0] > south)
+        ):
+            points[k] = points[k - 1]
+            k -= 1
+        points[k, 0], points[k, 1], points[k, 2], points[k, 3] = south, east, up, weight[p]
+    return points, begin, base
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cells(points, begin, base, height, width, gap_m, lean, nearness):  # type: ignore[no-untyped-def]
+    """Choose each cell's surface. Points lie cell by cell; *begin* has a border of one cell."""
     dsm = np.full((height, width), np.nan, np.float32)
     spread = np.full((height, width), np.nan, np.float32)
     count = np.zeros((height, width), np.int32)
@@ -98,37 +141,47 @@ def _cells(row, col, z, weight, ends, height, width, gap_m, lean):  # type: igno
     weights = np.empty(MOST_POINTS, np.float32)
     south = np.empty(MOST_POINTS, np.float32)
     east = np.empty(MOST_POINTS, np.float32)
+    scale = np.float32(_STEPS / REACH_CELLS**2)
+    near2, reach2 = np.float32(NEAR_CELLS**2), np.float32(REACH_CELLS**2)
     for r in range(height):
         for c in range(width):
+            around = 0
+            for i in range(3):
+                at = (r + i) * (width + 2) + c
+                around += begin[at + 3] - begin[at]
+            if around == 0:
+                continue
             for wide in (False, True):
-                reach = REACH_CELLS if wide else NEAR_CELLS
+                limit = reach2 if wide else near2
                 n = 0
                 for i in range(3):
-                    first = (r + i) * (width + 2) + c
-                    begin = ends[first - 1] if first > 0 else 0
-                    for p in range(begin, ends[first + 2]):
-                        d2 = (row[p] - r) ** 2 + (col[p] - c) ** 2
-                        if d2 > reach * reach or n == MOST_POINTS:
-                            continue
-                        k = n
-                        while k > 0 and heights[k - 1] > z[p]:
-                            heights[k] = heights[k - 1]
-                            weights[k] = weights[k - 1]
-                            south[k] = south[k - 1]
-                            east[k] = east[k - 1]
-                            k -= 1
-                        heights[k] = z[p]
-                        weights[k] = weight[p] * np.exp(-2.0 * d2)
-                        south[k] = row[p] - r
-                        east[k] = col[p] - c
-                        n += 1
+                    for j in range(3):
+                        at = (r + i) * (width + 2) + c + j
+                        for p in range(begin[at], begin[at + 1]):
+                            down = points[p, 0] + np.float32(i - 1)
+                            right = points[p, 1] + np.float32(j - 1)
+                            d2 = down * down + right * right
+                            if d2 > limit or n == MOST_POINTS:
+                                continue
+                            up = points[p, 2]
+                            k = n
+                            while k > 0 and heights[k - 1] > up:
+                                heights[k] = heights[k - 1]
+                                weights[k] = weights[k - 1]
+                                south[k] = south[k - 1]
+                                east[k] = east[k - 1]
+                                k -= 1
+                            heights[k] = up
+                            weights[k] = points[p, 3] * nearness[int(d2 * scale)]
+                            south[k], east[k] = down, right
+                            n += 1
                 if n == 0:
                     continue
                 lo, hi = _surface(heights, weights, n, gap_m, wide)
-                if _aside(south, east, weights, lo, hi) > lean * lean:
+                if _aside(south, east, weights, lo, hi) > lean:
                     continue
                 mean, deviation = _robust_mean(heights, weights, lo, hi)
-                dsm[r, c] = mean
+                dsm[r, c] = mean + base
                 spread[r, c] = deviation
                 if not wide:
                     count[r, c] = hi - lo
