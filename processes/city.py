@@ -147,6 +147,7 @@ ORIGINS = {
     3: "filled_gap",
     4: "interpolated",
     5: "empty",
+    6: "filled_crown",
 }
 
 

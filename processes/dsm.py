@@ -121,7 +121,8 @@ class DsmOutputs(Outputs):
     ortho_mask: Asset = Field(
         description="Where each height comes from: 0 outside what two images see (empty), "
         "1 measured, 2 filled from the ground side of a wall that hides it from an image, "
-        "3 a narrow gap filled, 4 a wide gap interpolated, 5 inside but empty, too wide to fill."
+        "3 a narrow gap filled, 4 a wide gap interpolated, 5 inside but empty, too wide to fill, "
+        "6 green in all images, so filled up to the crown beside it."
     )
 
 
@@ -168,12 +169,21 @@ def open_views(images: Sequence[Image]) -> list[View]:
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
         _require_texture(image)
         shape = raster.shape[1], raster.shape[2]
-        views.append(View(image.id, model, shape, _reader(raster)))
+        views.append(View(image.id, model, shape, _reader(raster), _spectral(raster)))
     return views
 
 
 def _reader(raster: RasterSource) -> Callable[[int, int, int, int], Any]:
     return lambda row0, col0, height, width: raster.read(row0, col0, height, width)
+
+
+def _spectral(raster: RasterSource) -> Callable[[int, int, int, int], Any] | None:
+    """Return a reader of red and near infrared, or None where the image has not both."""
+    names = list(raster.band_names)
+    if not {"red", "nir"} <= set(names):
+        return None
+    bands = [names.index("red"), names.index("nir")]
+    return lambda row0, col0, height, width: raster.read(row0, col0, height, width, bands=bands)
 
 
 def _require_texture(image: Image) -> None:
@@ -484,7 +494,10 @@ def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
     }
     if isfinite(tied.control_px):
         facts["OROGRAPH_CONTROL_RESIDUAL_PX"] = f"{tied.control_px:.3f}"
-    origins = "0 outside, 1 measured, 2 filled occlusion, 3 filled gap, 4 interpolated, 5 empty"
+    origins = (
+        "0 outside, 1 measured, 2 filled occlusion, 3 filled gap, 4 interpolated, 5 empty, "
+        "6 filled crown"
+    )
     return [
         Layer("dsm", band_names=["height"], tags=facts),
         Layer("confidence", band_names=["confidence"], tags=facts),

@@ -112,7 +112,7 @@ def adjust(
     before = _intersected(given, ties, height_m)
     shifted = _settled(given, before, ties, height_m, prior_px, control, tilting=False)
     found = shifted
-    if np.isfinite(ties.rows).sum(axis=1).min(initial=0) >= ENOUGH_TO_TILT:
+    if np.isfinite(ties.rows).sum(axis=1).min() >= ENOUGH_TO_TILT:
         tilted = _settled(shifted.models, shifted, ties, height_m, prior_px, control, tilting=True)
         if tilted.median_px < WORTH_TILTING * shifted.median_px:
             found = tilted

@@ -33,6 +33,7 @@ class Origin(IntEnum):
     FILLED_GAP = 3
     INTERPOLATED = 4
     EMPTY = 5
+    CROWN = 6
 
 
 class Fused(NamedTuple):

@@ -61,6 +61,8 @@ class View:
     shape: tuple[int, int]
     read: Callable[[int, int, int, int], Pixels]
     """(row0, col0, height, width) → (bands, height, width), NaN where there is nothing."""
+    spectral: Callable[[int, int, int, int], Pixels] | None = None
+    """The same for red and near infrared alone; None where the image has not both."""
 
 
 def rectified(view: View, frame: EpipolarFrame, side: str) -> Pixels:

@@ -32,7 +32,7 @@ FAIR_SHARE = 0.35
 CLEAR_GAP_M = 0.8
 """Heights further apart than this, and than 1.2 cells, with none between are two surfaces."""
 
-LEAN_CELLS = 0.6
+LEAN_CELLS = 0.5
 """If the points' centre of weight lies further off, the cell is beyond the rim of their surface."""
 
 MOST_POINTS = 96

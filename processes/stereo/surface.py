@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from processes.core.raster import Grid
+from processes.stereo.canopy import raised
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import rectify
 from processes.stereo.fuse import Origin, fill, fuse
@@ -89,6 +90,8 @@ def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
     dsm[outside] = np.nan
     origin[outside] = Origin.OUTSIDE
+    dsm, crown = raised(dsm, origin == Origin.SEEN, grid, scene.views, scene.to_degrees)
+    origin[crown] = Origin.CROWN
     return Surface(dsm, np.where(origin == Origin.SEEN, found.trust, 0.0), origin)
 
 

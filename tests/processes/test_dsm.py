@@ -88,7 +88,7 @@ def test_products_share_a_grid_and_say_where_heights_come_from(products: DsmOutp
     origin, too = band(products.ortho_mask.href)
     assert grid == same == too
     assert dsm.shape == confidence.shape == origin.shape
-    assert (np.isfinite(dsm) == np.isin(origin, (1, 2, 3, 4))).all()
+    assert (np.isfinite(dsm) == np.isin(origin, (1, 2, 3, 4, 6))).all()
     assert (confidence[origin != 1] == 0).all()
     assert 0.5 < np.median(confidence[origin == 1]) <= 1.0
     assert np.mean(origin == 1) > 0.75

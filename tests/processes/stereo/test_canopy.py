@@ -1,0 +1,83 @@
+"""Crowns are completed where every image is green, walls and bare ground are left as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from processes.core.raster import Grid
+from processes.stereo.canopy import greenness, raised
+from processes.stereo.pointing import View
+from processes.stereo.rpc import read_document
+
+SCENE = Path(__file__).parents[2] / "data/scenes/village"
+LEFT, RIGHT = (
+    read_document(name, (SCENE / f"truth/{name}_true_RPC.TXT").read_text())
+    for name in ("left", "right")
+)
+MIDDLE = LEFT.locate(450, 450, 145.0)
+X, Y = Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform(*MIDDLE)
+GRID = Grid("EPSG:32631", Affine(0.5, 0, float(X) - 15, 0, -0.5, float(Y) + 15), 60, 60)
+TO_DEGREES = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True).transform
+GREEN, BARE, NOTHING = (200.0, 800.0), (600.0, 650.0), (np.nan, np.nan)
+ROW, COL = np.mgrid[:60, :60]
+
+
+def view(model, colours: tuple[float, float]) -> View:  # type: ignore[no-untyped-def]
+    def read(row0: int, col0: int, height: int, width: int) -> NDArray[np.float32]:
+        shape = np.ones((2, height, width), np.float32)
+        return shape * np.array(colours, np.float32)[:, None, None]
+
+    return View(model.name, model, (900, 900), read, read)
+
+
+@pytest.fixture
+def tree() -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Ground at 145 m, half a crown at 153 m measured, 3 m beside it filled from the ground."""
+    dsm = np.full(GRID.shape, 145.0, np.float32)
+    dsm[20:30, 20:30] = 153.0
+    measured = np.ones(GRID.shape, bool)
+    measured[20:30, 30:36] = False
+    return dsm, measured
+
+
+def completed(
+    tree: tuple[NDArray[np.float32], NDArray[np.bool_]], *colours: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    views = [view(model, c) for model, c in zip((LEFT, RIGHT), colours, strict=True)]
+    return raised(*tree, GRID, views, TO_DEGREES)
+
+
+def test_a_green_void_goes_up_to_the_crown_and_falls_off_with_distance(tree) -> None:  # type: ignore[no-untyped-def]
+    dsm, crown = completed(tree, GREEN, GREEN)
+    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31, 32]  # the nearer half
+    assert dsm[25, 30:33] == pytest.approx(145 + 8 * (1 - 0.17 * np.array([0.5, 1.0, 1.5])))
+    assert (dsm[~crown] == tree[0][~crown]).all()
+
+
+@pytest.mark.parametrize("colours", [(GREEN, BARE), (BARE, GREEN), (BARE, BARE), (NOTHING, GREEN)])
+def test_a_void_that_is_not_green_to_all_stays_with_the_ground(tree, colours) -> None:  # type: ignore[no-untyped-def]
+    dsm, crown = completed(tree, *colours)
+    assert not crown.any()
+    assert (dsm == tree[0]).all()
+
+
+def test_without_near_infrared_nothing_is_changed(tree) -> None:  # type: ignore[no-untyped-def]
+    views = [View(m.name, m, (900, 900), view(m, GREEN).read) for m in (LEFT, RIGHT)]
+    assert not raised(*tree, GRID, views, TO_DEGREES)[1].any()
+
+
+def test_points_beyond_an_image_are_not_seen_by_it() -> None:
+    seeing: Callable[[float, float], float] = lambda row, col: float(  # noqa: E731
+        greenness(
+            view(LEFT, GREEN), *map(np.atleast_1d, LEFT.locate(row, col, 145.0)), np.array([145.0])
+        )[0]
+    )
+    assert seeing(450.0, 450.0) == pytest.approx(0.6)
+    assert np.isnan(seeing(-5.0, 450.0))
