@@ -241,7 +241,8 @@ def _mounted(document: dict[str, Any], path: str, app: FastAPI) -> None:
             operation["responses"]["default"] = FAULT
             if method in CHANGES and not ASKING.fullmatch(path + part):
                 operation["security"] = [{}, {"apiKey": []}]
-        document["paths"][path + part] = methods
+        paths = document["paths"]
+        paths[path + part] = methods | paths.pop(path + part, {})
     schemas = document["components"]["schemas"]
     for schema, value in own.get("components", {}).get("schemas", {}).items():
         schemas[f"{name}-{schema}"] = value

@@ -41,6 +41,24 @@ def router(products: Path, pool: ConnectionPool) -> APIRouter:
     )
     def delete(key: str) -> Response:
         """Delete a product: its item, footprints and files, and the results that name them."""
+        return deleted(key)
+
+    @routes.delete(
+        "/stac/collections/{collection_id}/items/{item_id}",
+        operation_id="deleteItem",
+        tags=["stac"],
+        status_code=204,
+        response_class=Response,
+    )
+    def delete_item(collection_id: str, item_id: str) -> Response:
+        """Delete a product by its item: as `DELETE /products/{key}`."""
+        with pool.connection() as conn:
+            item = get_item(conn, item_id, collection_id) if KEY.fullmatch(item_id) else None
+        if item is None:
+            raise HTTPException(404, f"there is no item {item_id[:64]} in {collection_id[:64]}")
+        return deleted(item_id)
+
+    def deleted(key: str) -> Response:
         gone = False
         if KEY.fullmatch(key):
             with pool.connection() as conn:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
 from server.app import create_app
 from server.settings import Settings
+from workers import jobs
 
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -165,6 +167,21 @@ def test_results_are_shown_and_never_run(client: TestClient, worker: Any) -> Non
     assert "<script>" not in shown.text
     assert "&lt;script&gt;" in shown.text
     assert client.get(f"{job}/results", headers={"Accept": "*/*"}).json() == {"message": evil}
+
+
+def test_pages_say_what_an_input_is_called_and_why_a_job_failed(
+    client: TestClient, place: Settings
+) -> None:
+    shown = client.get("/processes/city", headers=PAGE).text
+    assert "Area of interest<br>" in shown
+    assert "no, else true" in shown
+    with psycopg.connect(str(place.database_url), autocommit=True) as conn:
+        row = jobs.create(conn, "echo", {"inputs": {}})
+        claimed = jobs.claim(conn, row.id, "test", 1)
+        assert claimed
+        fault = {"type": "NoRpc", "detail": "<b>left</b> has no sensor model"}
+        jobs.fail(conn, row.id, claimed.fence, fault)
+    assert "&lt;b&gt;left&lt;/b&gt; has no sensor model" in client.get("/jobs", headers=PAGE).text
 
 
 def test_f_outweighs_accept(client: TestClient) -> None:

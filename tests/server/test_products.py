@@ -51,8 +51,11 @@ def test_a_product_leads_to_its_description(client, product, product_folder, pro
     item = f"http://maps.example/stac/collections/mine/items/{KEY}"
     assert leads(KEY) == (303, item)
     assert client.get(item).json()["id"] == KEY
-    assert client.delete(f"/products/{KEY}").status_code == 204
+    assert client.delete(f"/stac/collections/other/items/{KEY}").status_code == 404
+    assert client.delete(item).status_code == 204
     assert client.get(item).status_code == 404
+    assert client.delete(item).status_code == 404
+    assert not product.exists()
 
 
 @pytest.mark.parametrize("key", ["..", "%2e%2e", "..%2fuploads", "A" * 32, f"{KEY}0" * 3, "x.y"])
@@ -68,6 +71,7 @@ def test_deleting_needs_the_key_where_one_is_set(place: Settings, product):
     guarded = place.model_copy(update={"api_key": "secret"})
     with TestClient(create_app(guarded)) as client:
         assert client.delete(f"/products/{KEY}").status_code == 401
+        assert client.delete(f"/stac/collections/orograph/items/{KEY}").status_code == 401
         assert product.is_dir()
         answer = client.delete(f"/products/{KEY}", headers={"X-API-Key": "secret"})
         assert answer.status_code == 204
