@@ -99,12 +99,15 @@ class Caller:
 
     async def run(self) -> None:
         """Call for ever; a database that is away is waited for."""
+        away = False
         while True:
             try:
                 made = await self.turn()
+                away = False
             except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
-                LOG.warning("callbacks wait for the database: %s", error)
-                made = 0
+                if not away:
+                    LOG.warning("callbacks wait for the database: %s", error)
+                made, away = 0, True
             except Exception:
                 LOG.exception("a turn of callbacks failed")
                 made = 0
