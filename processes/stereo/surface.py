@@ -19,6 +19,7 @@ from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import rectify
 from processes.stereo.fuse import Origin, fill, fuse
 from processes.stereo.match import match
+from processes.stereo.outliers import implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
@@ -85,7 +86,8 @@ def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
     found = _fused(scene, good, grid, workers)
     for pair, piece in narrow:
         found = _completed(scene, found, pair, piece, grid, workers)
-    measured = np.where(_stray(found.dsm, covered, grid.cell_m), np.float32(np.nan), found.dsm)
+    wrong = _stray(found.dsm, covered, grid.cell_m) | implausible(found.dsm, grid.cell_m)
+    measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
     dsm[outside] = np.nan

@@ -1,0 +1,45 @@
+"""Heights that cannot be are found; trees, towers, roofs and steep land stay."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from processes.stereo.outliers import implausible
+
+ROW, COL = np.mgrid[:160, :160]
+CELL_M = 0.5
+LAND = (100.0 + 0.3 * CELL_M * COL).astype(np.float32)
+"""A slope of 30 %."""
+
+
+def box(row: int, col: int, side: int):  # type: ignore[no-untyped-def]
+    return (row <= ROW) & (row + side > ROW) & (col <= COL) & (col + side > COL)
+
+
+def test_pits_and_needles_are_wrong() -> None:
+    pit, needle = box(30, 30, 6), box(90, 40, 5)
+    dsm = np.where(pit, LAND - 8, np.where(needle, LAND + 45, LAND)).astype(np.float32)
+    assert (implausible(dsm, CELL_M) == (pit | needle)).all()
+
+
+def test_what_may_stand_stays() -> None:
+    tower, tree, court = box(20, 20, 12), box(70, 30, 8), box(105, 105, 10)
+    block = box(90, 90, 40)
+    dsm = np.where(tower, LAND + 60, np.where(tree, LAND + 12, LAND))
+    dsm = np.where(block & ~court, 150.0, dsm).astype(np.float32)
+    assert not implausible(dsm, CELL_M).any()
+
+
+def test_a_cliff_is_land() -> None:
+    assert not implausible(np.where(ROW < 80, LAND, LAND - 60).astype(np.float32), CELL_M).any()
+
+
+def test_debris_far_from_all_land_is_noise() -> None:
+    dsm = np.where(COL < 60, LAND, np.float32(np.nan)).astype(np.float32)
+    debris = box(70, 120, 9)
+    dsm[debris] = 104.0
+    assert (implausible(dsm, CELL_M) == debris).all()
+
+
+def test_nothing_known_is_nothing_wrong() -> None:
+    assert not implausible(np.full((20, 30), np.nan, np.float32), CELL_M).any()
