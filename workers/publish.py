@@ -73,6 +73,24 @@ def publish(
 
     Raises FenceLost, and AssetMissing where the product was withdrawn meanwhile.
     """
+    try:
+        _publish(conn, job, process, inputs, product, reader)
+    except Exception:
+        if is_kept(product):
+            raise
+        # whatever could not be read, this is why
+        message = f"product {product.name} was deleted meanwhile: ask for it again"
+        raise AssetMissing(message) from None
+
+
+def _publish(
+    conn: Conn,
+    job: jobs.Job,
+    process: Process[Any, Any],
+    inputs: Inputs,
+    product: Path,
+    reader: Reader,
+) -> None:
     values = json.loads((product / RESULTS).read_text())
     item = _item(conn, job, process, inputs, product, values, reader)
     footprints = values.get("footprints")
@@ -82,7 +100,7 @@ def publish(
     with conn.transaction():
         jobs.hold_product(conn, product.name)
         if not is_kept(product):
-            raise AssetMissing(f"product {product.name} was deleted meanwhile: ask for it again")
+            raise FileNotFoundError(product)
         collection = item["collection"] if item else None
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
         if frame is not None:
