@@ -137,18 +137,21 @@ def fill(
     covered: NDArray[np.bool_] | None = None,
     reach_m: float = 30.0,
     wall_m: float = 2.0,
+    hidden_m: float = 25.0,
 ) -> tuple[Floats, NDArray[np.uint8]]:
     """Return the model with voids filled from the ground side, and the ``Origin`` of each cell.
 
     A void cell looks along 16 directions for the nearest known heights within *reach_m*. The lower
     surface among them counts, the rest stands behind a wall (higher by *wall_m* or more), unless
-    nearly all around is the upper one: a gap in a roof or a crown. Voids that are seen from too
-    few sides, outside *covered* or too wide stay NaN.
+    nearly all around is the upper one: a gap in a roof or a crown. A void wider than any wall hides
+    (*hidden_m*), a face in black shade, goes from side to side instead. Voids that are seen from
+    too few sides, outside *covered* or too wide stay NaN.
     """
     known = np.isfinite(dsm)
     inside = np.ones(dsm.shape, np.bool_) if covered is None else covered | known
     reach = max(1, round(reach_m / cell_m))
-    filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m))
+    widest = np.float32(hidden_m / cell_m)
+    filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m), widest)
     origin = np.where(known, Origin.SEEN, np.where(inside, Origin.EMPTY, Origin.OUTSIDE))
     new = ~known & np.isfinite(filled)
     origin = np.where(new, Origin.INTERPOLATED, origin)
@@ -173,7 +176,7 @@ _WAYS = np.array([(0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _from_the_ground(dsm, inside, reach, wall_m):  # type: ignore[no-untyped-def]
+def _from_the_ground(dsm, inside, reach, wall_m, widest):  # type: ignore[no-untyped-def]
     """Return filled heights, whether a wall stood beside the void, and its width (cells)."""
     rows, cols = dsm.shape
     out = dsm.copy()
@@ -220,13 +223,14 @@ def _from_the_ground(dsm, inside, reach, wall_m):  # type: ignore[no-untyped-def
                 if abs(z[i] - low) < wall_m:
                     lows += 1
             from_above = lows < FEW * n
+            whole = narrow > widest
             s0, s1 = np.float32(0.0), np.float32(0.0)
             for i in range(n):
-                if (abs(z[i] - low) < wall_m) != from_above:
+                if whole or (abs(z[i] - low) < wall_m) != from_above:
                     u = np.float32(1.0) / (far[i] * far[i])
                     s0 += u
                     s1 += u * z[i]
             out[r, c] = s1 / s0
-            walled[r, c] = high - low >= wall_m
+            walled[r, c] = not whole and high - low >= wall_m
             gap[r, c] = np.int32(narrow)
     return out, walled, gap

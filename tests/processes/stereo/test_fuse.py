@@ -123,3 +123,14 @@ def test_nothing_known_stays_nothing():
     filled, origin = fill(np.full((20, 20), np.nan, np.float32), cell_m=0.5)
     assert np.isnan(filled).all()
     assert np.all(origin == Origin.EMPTY)
+
+
+def test_a_void_wider_than_a_wall_hides_goes_from_side_to_side() -> None:
+    slope = np.tile(np.arange(120, dtype=np.float32) * 0.4, (120, 1))
+    void = slope.copy()
+    void[30:90, 30:90] = np.nan  # 30 m: rises by 24 m
+    filled, origin = fill(void, cell_m=0.5)
+    middle = np.s_[55:65, 55:65]
+    assert np.abs(filled[middle] - slope[middle]).max() < 3.0
+    assert (origin[middle] == Origin.INTERPOLATED).all()
+    assert filled[middle].min() > slope[60, 30] + 6.0  # not from the foot of it
