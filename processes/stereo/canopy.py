@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
@@ -53,8 +52,12 @@ def raised(
     views = [view for view in views if view.spectral is not None]
     if not void.any() or not measured.any() or len(views) < 2:
         return dsm, crown
-    away, nearest = distance_transform_edt(~measured, return_indices=True)
-    step = np.where(void, dsm[tuple(nearest)] - dsm, 0.0)
+    away, nearest = cv2.distanceTransformWithLabels(
+        (~measured).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    height = np.zeros(int(nearest.max()) + 1, np.float32)
+    height[nearest[measured]] = dsm[measured]
+    step = np.where(void, height[nearest] - dsm, np.float32(0.0))
     candidate = (step > STEP_M) & (away * grid.cell_m <= REACH_M)
     row, col = np.nonzero(candidate)
     if not row.size:

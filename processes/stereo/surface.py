@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, distance_transform_edt, label
-from shapely import contains_xy, prepare, transform
+from shapely import get_coordinates, get_parts, get_rings, transform
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
@@ -23,6 +23,7 @@ from processes.stereo.outliers import implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
+from processes.stereo.scanline import filled
 from processes.stereo.triangulate import ray_table
 
 Floats = NDArray[np.float64]
@@ -126,9 +127,9 @@ def _completed(
     scene: Scene, known: _Heights, pair: Pair, ground: Polygon, grid: Grid, workers: int
 ) -> _Heights:
     """Return *known* with its wide voids filled by a further pair, brought to its level."""
-    holes, count = label(~np.isfinite(known.dsm) & cells_inside(ground, grid))
-    deep = distance_transform_edt(holes > 0) * grid.cell_m > DEEP_M
-    wide = np.zeros(count + 1, bool)
+    count, holes = _parts(~np.isfinite(known.dsm) & cells_inside(ground, grid))
+    deep = _depth(holes > 0) * grid.cell_m > DEEP_M
+    wide = np.zeros(count, bool)
     wide[np.unique(holes[deep])] = True
     wide[0] = False
     if np.count_nonzero(deep) * grid.cell_m**2 < WORTH_M2:
@@ -195,11 +196,11 @@ def _unseen(
 
 def _stray(dsm: Pixels, covered: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
     """Return small islands of heights that lie off the edge of what is covered: mismatches."""
-    islands, count = label(np.isfinite(dsm), np.ones((3, 3)))
-    size = np.bincount(islands.ravel(), minlength=count + 1)
-    edge = binary_dilation(~covered, iterations=max(1, round(STRAY_M / cell_m)))
+    count, islands = _parts(np.isfinite(dsm), connectivity=8)
+    size = np.bincount(islands.ravel(), minlength=count)
+    edge = _depth(covered) * cell_m <= STRAY_M
     small = size * cell_m**2 < STRAY_M2
-    near = np.bincount(islands[edge], minlength=count + 1) > 0.5 * size
+    near = np.bincount(islands[edge], minlength=count) > 0.5 * size
     drop = small & near
     drop[0] = False
     return np.asarray(drop[islands])
@@ -208,12 +209,24 @@ def _stray(dsm: Pixels, covered: NDArray[np.bool_], cell_m: float) -> NDArray[np
 def _beyond_rim(origin: NDArray[np.uint8], cell_m: float) -> NDArray[np.bool_]:
     """Return the cells without a measurement that lie at the outer rim, far from any."""
     bare = origin != Origin.SEEN
-    holes, _ = label(bare)
-    rim = np.zeros(int(holes.max()) + 1, bool)
+    count, holes = _parts(bare)
+    rim = np.zeros(count, bool)
     rim[np.unique(holes[origin == Origin.OUTSIDE])] = True
     rim[0] = False
-    far = distance_transform_edt(bare) * cell_m > RIM_M
+    far = _depth(bare) * cell_m > RIM_M
     return np.asarray(rim[holes] & (far | (origin == Origin.EMPTY)))
+
+
+def _parts(mask: NDArray[np.bool_], connectivity: int = 4) -> tuple[int, NDArray[np.int32]]:
+    """Return the number of connected parts, what lies outside of them included, and their map."""
+    count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
+    return int(count), np.asarray(parts, np.int32)
+
+
+def _depth(mask: NDArray[np.bool_]) -> Pixels:
+    """Return how far inside of a mask each cell lies, in cells; 0 outside."""
+    exact = cv2.DIST_MASK_PRECISE
+    return np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, exact), np.float32)
 
 
 def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers: int) -> _Heights:
@@ -253,9 +266,8 @@ def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) 
 
 def cells_inside(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
     """Return which cells of a grid have their centre in a shape of the map plane."""
-    row, col = np.mgrid[0 : grid.height, 0 : grid.width]
-    prepare(shape)
-    return np.asarray(contains_xy(shape, *grid.xy(row, col)))
+    corners = (get_coordinates(ring) for ring in get_rings(get_parts(shape)))
+    return filled([np.stack(grid.rowcol(*xy.T), axis=1) for xy in corners], grid.shape)
 
 
 def on_plane(scene: Scene, shape: BaseGeometry) -> BaseGeometry:
