@@ -2,7 +2,7 @@
 
 The block is the coarse level of a modelled roof. Its height is the mean of that roof over the
 plan, so that the block holds the same volume, and its deviation is what is lost by it: how far
-the roof's corners lie above or below. Floors are left out: they are seen from near, if at all.
+the roof's corners lie above or below. Floors are left out: nobody sees them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ GROUND, WALL, ROOF = (KINDS.index(k) for k in ("GroundSurface", "WallSurface", "
 
 @dataclass(frozen=True)
 class Blocks:
-    """A block for each model, in the models' order, and what it lacks."""
+    """Blocks for the models that are none themselves, and what is lost by them."""
 
     faces: Faces
+    models: NDArray[np.int64]
+    """Which models have a block, in the order of *faces*."""
     deviation_m: NDArray[np.float64]
-    """Largest vertical distance between the block's roof and the model's; 0 for a flat roof."""
+    """Largest vertical distance between a block's roof and the model's; 0 for the others."""
 
 
 def blocks(table: Faces) -> Blocks:
-    """Return the blocks of models. One without a floor or a roof gets no faces."""
+    """Return a block for each model with more than one flat roof, if it has a floor."""
     top, deviation = _tops(table)
     floors = np.flatnonzero(table.face_kind == GROUND)
-    floors = floors[np.isfinite(top[_model_of(table)[floors]])]
-    return Blocks(_raised(table, floors, top), deviation)
+    floors = floors[deviation[_model_of(table)[floors]] > 0]
+    models = np.unique(_model_of(table)[floors])
+    lost = np.zeros(len(top))
+    lost[models] = deviation[models]
+    return Blocks(_raised(table, floors, top, models), models, lost)
 
 
 def _tops(table: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -56,16 +61,21 @@ def _tops(table: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return top, np.where(deviation < FLAT_M, 0.0, deviation)
 
 
-def _raised(table: Faces, floors: NDArray[np.int64], top: NDArray[np.float64]) -> Faces:
-    """Return a roof above each of *floors*, and walls below its rings."""
+def _raised(
+    table: Faces,
+    floors: NDArray[np.int64],
+    top: NDArray[np.float64],
+    models: NDArray[np.int64],
+) -> Faces:
+    """Return a roof above each of *floors*, and walls below its rings, for each of *models*."""
     sizes = face_sizes(table)[floors]
     corner = runs(starts(face_sizes(table)), floors)
     ring = runs(starts(table.face_rings), floors)
     ring_sizes = table.ring_sizes[ring]
-    model = _model_of(table)[floors]
+    model = np.searchsorted(models, _model_of(table)[floors])
     low = table.vertices[table.corners[corner]]
     high = low.copy()
-    high[:, 2] = np.repeat(top[model], sizes)
+    high[:, 2] = np.repeat(top[models[model]], sizes)
     # two vertices a corner, below and above; a floor runs clockwise from above, its roof not
     vertices = np.stack([low, high], axis=1).reshape(-1, 3)
     number = np.arange(len(low))
@@ -77,37 +87,23 @@ def _raised(table: Faces, floors: NDArray[np.int64], top: NDArray[np.float64]) -
     outer = _unshared(table.corners[corner], table.corners[corner][after])
     walls = np.stack([2 * after, 2 * number, 2 * number + 1, 2 * after + 1], axis=1)[outer]
     wall_model = np.repeat(model, sizes)[outer]
-    return _by_model(table, vertices, sizes, roof, ring_sizes, floors, model, walls, wall_model)
-
-
-def _by_model(
-    table: Faces,
-    vertices: NDArray[np.float64],
-    roof_sizes: NDArray[np.int64],
-    roof_corners: NDArray[np.int64],
-    ring_sizes: NDArray[np.int64],
-    floors: NDArray[np.int64],
-    roof_model: NDArray[np.int64],
-    walls: NDArray[np.int64],
-    wall_model: NDArray[np.int64],
-) -> Faces:
-    """Return roofs and walls as one table, each model's together."""
-    face_corners = np.concatenate([roof_sizes, np.full(len(walls), 4)])
+    # one face a floor, one a wall; each model's together
+    face_corners = np.concatenate([sizes, np.full(len(walls), 4)])
     face_rings = np.concatenate([table.face_rings[floors], np.ones(len(walls), np.int64)])
-    rings = np.concatenate([ring_sizes, np.full(len(walls), 4)])
-    model = np.concatenate([roof_model, wall_model])
+    owner = np.concatenate([model, wall_model])
     kind = np.repeat(np.array([ROOF, WALL], np.uint8), [len(floors), len(walls)])
-    order = np.argsort(model, kind="stable")
-    corners = np.concatenate([roof_corners, walls.ravel()])
-    count = len(table.model_faces)
+    order = np.argsort(owner, kind="stable")
+    count = len(models)
     return Faces(
         vertices=vertices,
-        corners=corners[runs(starts(face_corners), order)],
-        ring_sizes=rings[runs(starts(face_rings), order)],
+        corners=np.concatenate([roof, walls.ravel()])[runs(starts(face_corners), order)],
+        ring_sizes=np.concatenate([ring_sizes, np.full(len(walls), 4)])[
+            runs(starts(face_rings), order)
+        ],
         face_rings=face_rings[order],
         face_kind=kind[order],
-        model_faces=np.bincount(model, minlength=count),
-        model_vertices=np.bincount(roof_model, 2 * roof_sizes, count).astype(np.int64),
+        model_faces=np.bincount(owner, minlength=count),
+        model_vertices=np.bincount(model, 2 * sizes, count).astype(np.int64),
     )
 
 

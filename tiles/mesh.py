@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,8 @@ from processes.core.building import BuildingModel
 KINDS = ("GroundSurface", "WallSurface", "RoofSurface")
 FLAT_QUAD = ((0, 1, 2), (0, 2, 3))
 TRIANGLE = ((0, 1, 2),)
+MOST_CORNERS = 8
+"""Convex faces of up to so many corners are cut as fans, all of one size at once."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,27 @@ def faces(models: Sequence[BuildingModel]) -> Faces:
     )
 
 
+def select(table: Faces, which: NDArray[np.bool_]) -> Faces:
+    """Return only some faces, of the same models and vertices."""
+    kept = np.flatnonzero(which)
+    model = np.repeat(np.arange(len(table.model_faces)), table.model_faces)
+    return replace(
+        table,
+        corners=table.corners[runs(starts(face_sizes(table)), kept)],
+        ring_sizes=table.ring_sizes[runs(starts(table.face_rings), kept)],
+        face_rings=table.face_rings[kept],
+        face_kind=table.face_kind[kept],
+        model_faces=np.bincount(model[kept], minlength=len(table.model_faces)),
+    )
+
+
+def joined(one: Faces, other: Faces) -> Faces:
+    """Return the models of both, those of *one* first."""
+    moved = replace(other, corners=other.corners + len(one.vertices))
+    names = [member.name for member in fields(Faces)]
+    return Faces(*(np.concatenate([getattr(one, n), getattr(moved, n)]) for n in names))
+
+
 def starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where each run starts when runs of *sizes* follow each other; one more at the end."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -109,16 +132,24 @@ def normals(table: Faces, positions: NDArray[np.float64]) -> NDArray[np.float64]
     # relative to the face's first corner: products of ECEF-sized numbers would lose the digits
     sizes = face_sizes(table)
     anchor = np.repeat(here[starts(sizes)[:-1]], sizes, axis=0)
-    twice_area = np.cross(here - anchor, here[following(table)] - anchor)
+    twice_area = _cross(here - anchor, here[following(table)] - anchor)
     total = np.add.reduceat(twice_area, starts(sizes)[:-1], axis=0) if len(sizes) else here
     length = np.linalg.norm(total, axis=1, keepdims=True)
     # a face without area has no direction: any will do, for it is not seen
     return np.where(length > 1e-12, total / np.maximum(length, 1e-12), (0.0, 1.0, 0.0))
 
 
-def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
-    """Return triangles that cover every face, wound as the face is."""
-    face_normal = normals(table, positions)
+def triangulate(
+    table: Faces,
+    positions: NDArray[np.float64],
+    *,
+    face_normal: NDArray[np.float64] | None = None,
+) -> Triangles:
+    """Return triangles that cover every face, wound as the face is.
+
+    *face_normal* is what `normals` returns, where it is known already.
+    """
+    face_normal = normals(table, positions) if face_normal is None else face_normal
     sizes, first = face_sizes(table), starts(face_sizes(table))
     simple = (table.face_rings == 1) & (sizes == 3)
     quads = np.flatnonzero((table.face_rings == 1) & (sizes == 4))
@@ -129,6 +160,12 @@ def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
     ]
     done = simple.copy()
     done[quads] = True
+    for size in range(5, MOST_CORNERS + 1):
+        which = np.flatnonzero((table.face_rings == 1) & (sizes == size))
+        here = positions[table.corners[first[which, None] + np.arange(size)]]
+        which = which[_strictly_convex(here, face_normal[which])]
+        found.append(_fan(which, first, tuple((0, i, i + 1) for i in range(1, size - 1))))
+        done[which] = True
     rest = np.flatnonzero(~done)
     plans, plan = _flattened(table, positions, face_normal, rest), starts(sizes[rest])
     ring_end, face_ring = starts(table.ring_sizes), starts(table.face_rings)
@@ -144,6 +181,12 @@ def triangulate(table: Faces, positions: NDArray[np.float64]) -> Triangles:
     return Triangles(corners3[order], starts(per_model))
 
 
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the cross products of last axes; `numpy.cross` takes three times as long."""
+    (ax, ay, az), (bx, by, bz) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+
+
 def _fan(
     which: NDArray[Any], first: NDArray[np.int64], pattern: tuple[tuple[int, ...], ...]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -154,9 +197,19 @@ def _fan(
 def _convex(quads: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which (n, 4, 3) can be cut along corners 0 and 2."""
     a, b, c, d = np.moveaxis(quads, 1, 0)
-    one, other = np.cross(b - a, c - a), np.cross(c - a, d - a)
+    one, other = _cross(b - a, c - a), _cross(c - a, d - a)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.asarray((one * other).sum(axis=1) > 0.5 * lengths)
+
+
+def _strictly_convex(
+    corners: NDArray[np.float64], normal: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which (n, corners, 3) turn left at every corner, by more than a straight side does."""
+    side = np.roll(corners, -1, axis=1) - corners
+    turn = (_cross(side, np.roll(side, -1, axis=1)) * normal[:, None]).sum(axis=2)
+    length = np.linalg.norm(side, axis=2)
+    return np.asarray((turn > 1e-6 * length * np.roll(length, -1, axis=1)).all(axis=1))
 
 
 def _flattened(

@@ -95,13 +95,14 @@ def scene(table: Faces, palette: NDArray[np.uint8], crs: str, axes: Floats) -> S
     """
     positions = globe.y_up(globe.on_globe(table.vertices, crs), axes)
     sizes = face_sizes(table)
-    triangles = triangulate(table, positions)
+    face_normal = normals(table, positions)
+    triangles = triangulate(table, positions, face_normal=face_normal)
     model = np.repeat(np.arange(len(table.model_faces)), table.model_faces)
     return Scene(
         positions=positions[table.corners],
         plan=table.vertices[table.corners, :2],
         roof=np.repeat(table.face_kind == KINDS.index("RoofSurface"), sizes),
-        normals=np.repeat(normals(table, positions), sizes, axis=0),
+        normals=np.repeat(face_normal, sizes, axis=0),
         colours=np.repeat(palette[model, table.face_kind], sizes, axis=0),
         triangles=triangles.corners,
         first_corner=starts(sizes)[starts(table.model_faces)],

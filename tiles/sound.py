@@ -5,38 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processes.core.building import BuildingModel
+from tiles.mesh import KINDS, Faces, face_sizes, faces, starts
 
 FARTHEST_M = 1e8
 """No map of the Earth has larger coordinates; 32-bit floats would overflow far above."""
+GROUND = KINDS.index("GroundSurface")
 
 
-def sound(models: Sequence[BuildingModel]) -> tuple[list[BuildingModel], dict[str, int]]:
-    """Return the models that can be drawn, in order, and how many cannot, by reason."""
-    drawn: list[BuildingModel] = []
+def sound(models: Sequence[BuildingModel]) -> tuple[list[BuildingModel], Faces, dict[str, int]]:
+    """Return the models that can be drawn, in order, their faces, and how many others, by reason.
+
+    Floors alone are nothing to be drawn.
+    """
+    table = faces(models)
     left_out: dict[str, int] = {}
-    for model in models:
-        reason = _fault(model)
-        if reason is None:
-            drawn.append(model)
-        else:
-            left_out[reason] = left_out.get(reason, 0) + 1
-    return drawn, left_out
+    lost = np.zeros(len(models), bool)
+    for reason, which in _faults(table).items():
+        count = int((which & ~lost).sum())
+        left_out |= {reason: count} if count else {}
+        lost |= which
+    if not lost.any():
+        return list(models), table, {}
+    drawn = [model for model, out in zip(models, lost.tolist(), strict=True) if not out]
+    return drawn, faces(drawn), left_out
 
 
-def _fault(model: BuildingModel) -> str | None:
-    if not any(solid.faces for solid in model.solids):
-        return "no solid"
-    for solid in model.solids:
-        table = solid.vertices
-        if not (np.abs(table) < FARTHEST_M).all():  # NaN is not below either
-            return "a corner that lies nowhere"
-        count = len(table)
-        for face in solid.faces:
-            for ring in face.rings:
-                if len(ring) < 3:
-                    return "a face without area"
-                if max(ring) >= count or min(ring) < 0:
-                    return "a face with a corner that does not exist"
-    return None
+def _faults(table: Faces) -> dict[str, NDArray[np.bool_]]:
+    count = len(table.model_faces)
+    model = np.repeat(np.arange(count), table.model_faces)
+    face = np.repeat(np.arange(len(model)), table.face_rings)
+    corner = np.repeat(model, face_sizes(table))
+    first = starts(table.model_vertices)
+    vertex = np.repeat(np.arange(count), table.model_vertices)
+
+    def some(owner: NDArray[np.int64], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.asarray(np.bincount(owner[wrong], minlength=count) > 0)
+
+    return {
+        "no solid": ~some(model, table.face_kind != GROUND),
+        "a corner that lies nowhere": some(  # NaN is not below either
+            vertex, np.asarray(~(np.abs(table.vertices) < FARTHEST_M).all(axis=1))
+        ),
+        "a face without area": some(model, table.face_rings == 0)
+        | some(model[face], table.ring_sizes < 3),
+        "a face with a corner that does not exist": some(
+            corner, (table.corners < first[corner]) | (table.corners >= first[corner + 1])
+        ),
+    }

@@ -5,7 +5,8 @@ tiles are listed in tileset.json; above, they are implicit: the list would be me
 every client has to read first. Bounding volumes are regions.
 
 As `b3dm` the same tree is written for clients from before 3D Tiles 1.1: no extensions, always
-listed. Buildings that no client could draw are left out and counted in `asset.extras`.
+listed. Floors are left out: nobody sees them, and CityJSON has the closed solids. Buildings that
+no client could draw are left out too, and counted in `asset.extras`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from processes.core.building import BuildingModel
 from tiles import metadata
 from tiles.b3dm import b3dm
-from tiles.blocks import blocks
+from tiles.blocks import GROUND, blocks
 from tiles.document import put, uri, write_document
 from tiles.glb import Picture, plain_tile, tile
-from tiles.mesh import faces
+from tiles.mesh import Faces, joined, select
 from tiles.picture import MapPicture
 from tiles.roofs import mean_colours, roof_picture
 from tiles.scene import Extents, Scene, extents, frame, palette, scene
@@ -54,12 +55,12 @@ def write(
     in one tile, and up to *listed* tiles are listed. *picture* is what roofs look like from
     above. The same arguments give the same bytes. Raises UnknownCrs.
     """
-    drawn, left_out = sound(models)
+    drawn, table, left_out = sound(models)
     extras = {"buildings": len(drawn), "left_out": left_out}
     version = VERSIONS[form]
     if not drawn:
         return write_document(None, folder, version=version, extras=extras)
-    town = _town(drawn, crs, picture)
+    town = _town(drawn, table, crs, picture)
     root = tree(town.reach, [model.id for model in drawn], town.deviation_m, most)
     for part in root.walk():
         put(folder / uri(part, form), _content(town, part, form))
@@ -79,8 +80,10 @@ def write(
 class _Town:
     """All buildings: as they are, as blocks, and what is known of them."""
 
-    details: Scene
-    blocks: Scene
+    scene: Scene
+    """The buildings, then the blocks of those that are none themselves."""
+    as_block: NDArray[np.int64]
+    """Where in the scene each building is as a block."""
     reach: Extents
     deviation_m: NDArray[np.float64]
     axes: NDArray[np.float64]
@@ -88,19 +91,23 @@ class _Town:
     picture: MapPicture | None
 
 
-def _town(models: Sequence[BuildingModel], crs: str, picture: MapPicture | None) -> _Town:
-    table = faces(models)
+def _town(
+    models: Sequence[BuildingModel], table: Faces, crs: str, picture: MapPicture | None
+) -> _Town:
     far = blocks(table)
     reach = extents(table, crs)
     axes = frame(reach)
-    colours = palette(models)
-    deviation = far.deviation_m
+    colours, deviation = palette(models), far.deviation_m
     if picture is not None:
         colours = mean_colours(table, colours, picture)
         deviation = np.maximum(deviation, picture.error_m)
+    every = np.arange(len(models))
+    as_block = every.copy()
+    as_block[far.models] = len(models) + np.arange(len(far.models))
+    seen = joined(select(table, table.face_kind != GROUND), far.faces)
     return _Town(
-        details=scene(table, colours, crs, axes),
-        blocks=scene(far.faces, colours, crs, axes),
+        scene=scene(seen, colours[np.concatenate([every, far.models])], crs, axes),
+        as_block=as_block,
         reach=reach,
         deviation_m=deviation,
         axes=axes,
@@ -111,12 +118,11 @@ def _town(models: Sequence[BuildingModel], crs: str, picture: MapPicture | None)
 
 def _content(town: _Town, part: Tile, form: Format) -> bytes:
     far = part.content == "blocks"
-    mesh = (town.blocks if far else town.details).mesh(part.shown)
-    if not len(mesh.positions):  # not one of them has a floor to raise a block on
-        far, mesh = False, town.details.mesh(part.shown)
+    rows = town.as_block[part.shown] if far else part.shown
+    mesh = town.scene.mesh(rows)
     picture: Picture | None = None
     if town.picture is not None and not far:
-        picture = roof_picture(*town.details.places(part.shown), mesh.features, town.picture)
+        picture = roof_picture(*town.scene.places(rows), mesh.features, town.picture)
     if form == "glb":
         return tile(mesh, part.shown, town.properties, picture)
     return b3dm(plain_tile(mesh, len(part.shown), picture), part.shown, town.properties)

@@ -115,7 +115,7 @@ def test_walls_keep_their_plain_colour(tileset):
         plain, roofs = gltf["meshes"][0]["primitives"]
         assert "TEXCOORD_0" not in plain["attributes"]
         count = [gltf["accessors"][p["indices"]]["count"] for p in (plain, roofs)]
-        assert count[0] == 5 * count[1]  # four walls and a floor to one roof
+        assert count[0] == 4 * count[1]  # four walls to one roof
 
 
 def test_from_afar_a_roof_has_its_mean_colour(tileset):
