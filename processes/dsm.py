@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, isfinite
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -59,8 +58,10 @@ Geometry = Annotated[
 ]
 
 WORKERS = 2
-BLOCK_PX = 2200
-"""Largest side of a map that is computed whole; that takes 1.3 GB."""
+BLOCK_PX, SMALLEST_BLOCK_PX = 1200, 128
+"""Largest side of a block, in pixels of the images, and the smallest, in cells …"""
+PIXEL_BYTES = 250.0
+"""… and what one takes for each of its pixels, margins included."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
 FEWEST_GCPS = 3
@@ -144,13 +145,18 @@ def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
     scene = replace(scene, device=device)
     work.progress(0.15, _pointing_message(tied))
 
-    layers = _layers(views, tied)
+    def each(done: int, blocks: int, _: Sequence[Any]) -> None:
+        work.progress(0.15 + 0.8 * done / blocks, f"surface: block {done} of {blocks}")
+
+    block_px = _block_px(grid, scene.gsd_m)
     assets = work.map_layers(
-        layers,
-        _kernel(scene, grid, area, work),
+        _layers(views, tied),
+        _kernel(scene, area, workers=WORKERS if block_px >= max(grid.shape) else 1),
         grid=grid,
         margin_m=MARGIN_M,
-        block_px=_block_px(grid),
+        block_px=block_px,
+        cell_bytes=PIXEL_BYTES * max(grid.cell_m / scene.gsd_m, 1.0) ** 2,
+        each=each,
     )
     work.progress(1.0, "surface model written")
     return DsmOutputs(dsm=assets[0], confidence=assets[1], ortho_mask=assets[2])
@@ -445,25 +451,19 @@ def plan(
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
 
 
-def _kernel(
-    scene: Scene, whole: Grid, area: Any, work: Workspace
-) -> Callable[[Grid], Sequence[Raster]]:
+def _kernel(scene: Scene, area: Any, *, workers: int) -> Callable[[Grid], Sequence[Raster]]:
     """Return the function that makes one block of the three products."""
-    from processes.stereo.fuse import Origin
-    from processes.stereo.surface import cells_inside, on_plane, surface
+    from processes.stereo.surface import on_plane
 
-    blocks = ceil(whole.height / _block_px(whole)) * ceil(whole.width / _block_px(whole))
-    done, one = [0], Lock()
     shape = None if area is None else on_plane(scene, area)
 
     def kernel(grid: Grid) -> Sequence[Raster]:
         import numpy as np
 
-        with one:  # block after block, each on all cores: two at once would take twice the memory
-            made = surface(scene, grid, workers=WORKERS)
-            done[0] += 1
-            fraction = 0.15 + 0.8 * done[0] / blocks
-            work.progress(fraction, f"surface: block {done[0]} of {blocks}")
+        from processes.stereo.fuse import Origin
+        from processes.stereo.surface import cells_inside, surface
+
+        made = surface(scene, grid, workers=workers)
         dsm, confidence, origin = made.dsm, made.confidence, made.origin
         if shape is not None:
             out = ~cells_inside(shape, grid)
@@ -475,10 +475,14 @@ def _kernel(
     return kernel
 
 
-def _block_px(grid: Grid) -> int:
-    """Return the side of blocks that share the grid evenly."""
-    side = max(grid.height, grid.width)
-    return ceil(side / ceil(side / BLOCK_PX))
+def _block_px(grid: Grid, gsd_m: float) -> int:
+    """Return the side of blocks that share the grid evenly and are BLOCK_PX image pixels at most.
+
+    What a block takes goes with its pixels: cells that are coarser make it smaller.
+    """
+    most = max(BLOCK_PX * min(gsd_m / grid.cell_m, 1.0), SMALLEST_BLOCK_PX)
+    side = max(grid.shape)
+    return ceil(side / ceil(side / most))
 
 
 def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:

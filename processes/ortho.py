@@ -88,16 +88,19 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
 
     first = shots[0].image.raster
     whole_numbers = np.issubdtype(np.dtype(first.dtype), np.integer)
-    seen = 0
+    dtype, seen = first.dtype, 0
 
     def kernel(dsm: Raster) -> Sequence[Raster]:
-        nonlocal seen
         x, y = _centres(dsm.grid)
         pixels, source = true_ortho(dsm.values, x, y, to_degrees, views)
-        seen += int(np.count_nonzero(source))
         if whole_numbers:
-            return Raster(_stored(pixels, first.dtype), dsm.grid), Raster(source, dsm.grid)
+            return Raster(_stored(pixels, dtype), dsm.grid), Raster(source, dsm.grid)
         return Raster(pixels, dsm.grid), Raster(source, dsm.grid)
+
+    def each(done: int, blocks: int, values: Sequence[NDArray[Any]]) -> None:
+        nonlocal seen
+        seen += int(np.count_nonzero(values[1]))
+        work.progress(0.2 + 0.75 * done / blocks, f"orthoimage: block {done} of {blocks}")
 
     work.progress(0.2, f"projecting {len(views)} images")
     names = [first.band_names[band] for band in shots[0].bands]
@@ -108,7 +111,12 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
         Layer("ortho_source", dtype="uint8", band_names=["image"], tags=tags),
     )
     ortho, source = work.map_layers(
-        layers, kernel, inputs.dsm, margin_m=_margin_m(shots, windows), block_px=BLOCK_PX
+        layers,
+        kernel,
+        inputs.dsm,
+        margin_m=_margin_m(shots, windows),
+        block_px=BLOCK_PX,
+        each=each,
     )
     if not seen:
         raise NoOverlap("the images see nothing of the surface model: choose images of its place")

@@ -49,8 +49,13 @@ class RasterFile:
                     f"{shown} is not a readable raster (GeoTIFF or JPEG 2000): is it complete?"
                 ) from None
         _refuse_enormous(self._file, path, shown)
+        self._opened_with = (path.resolve(), shown, band_names, nodata)
         self._nodata = nodata if self._file.nodata is None else self._file.nodata
         self._names = tuple(band_names or _band_names(self._file))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what opens it again: another process has its own handle on the file."""
+        return _opened, self._opened_with
 
     @property
     def grid(self) -> Grid | None:
@@ -127,6 +132,12 @@ class RasterFile:
             # a pixel is absent only when all its bands are: a black band alone is a colour
             values[:, (stored == self._nodata).all(axis=0)] = np.nan
         return values
+
+
+def _opened(
+    path: Path, shown: str, band_names: Sequence[str] | None, nodata: float | None
+) -> RasterFile:
+    return RasterFile(path, shown, band_names=band_names, nodata=nodata)
 
 
 class BlockFile:

@@ -10,9 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -28,6 +27,7 @@ from processes.core.process import (
     TILESET,
     Asset,
     Device,
+    EachBlock,
     ImageRef,
     Inputs,
     Layer,
@@ -37,6 +37,7 @@ from processes.core.process import (
 )
 from processes.core.raster import Grid, Image, Raster, RasterSource
 from workers.acquisitions import acquisitions, is_stac
+from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
 from workers.cog import BlockFile, RasterFile
 from workers.program import program
 from workers.reader import Reader
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import geopandas
 
 MAX_TEXT_BYTES = 64 * 2**20
-THREADS = os.cpu_count() or 1
 TREE = "tileset.json"
 
 In = TypeVar("In", bound=Inputs)
@@ -66,13 +66,14 @@ class LocalWorkspace:
         steps: Path | None = None,
         root: Path | None = None,
         device: Device = "auto",
+        dask: str | None = None,
     ) -> None:
         """*base* is what relative references resolve against; *steps* keeps results of steps.
 
         *root* is the folder of the whole job, whose products every step may read.
         """
         self.folder, self._root, self.device = folder, root or folder, device
-        self._reader, self._base, self._steps = reader, base, steps
+        self._reader, self._base, self._steps, self._dask = reader, base, steps, dask
         self._on_progress = on_progress
         self._fraction, self._message = 0.0, ""
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +95,7 @@ class LocalWorkspace:
             steps=self._steps,
             root=self._root,
             device=self.device,
+            dask=self._dask,
             on_progress=lambda part, message: self._on_progress(start + span * part, message),
         )
         key = self.key(process, inputs)
@@ -174,6 +176,7 @@ class LocalWorkspace:
         grid: Grid | None = None,
         margin_m: float = 0.0,
         block_px: int = 1024,
+        cell_bytes: float = 0.0,
     ) -> Asset:
         layer = Layer(layer) if isinstance(layer, str) else layer
         return self.map_layers(
@@ -183,6 +186,7 @@ class LocalWorkspace:
             grid=grid,
             margin_m=margin_m,
             block_px=block_px,
+            cell_bytes=cell_bytes,
         )[0]
 
     def map_layers(
@@ -193,37 +197,32 @@ class LocalWorkspace:
         grid: Grid | None = None,
         margin_m: float = 0.0,
         block_px: int = 1024,
+        cell_bytes: float = 0.0,
+        each: EachBlock | None = None,
     ) -> tuple[Asset, ...]:
         opened = [self.open_raster(s) if isinstance(s, Asset) else s for s in sources]
         lattice = grid or (opened[0].grid if opened else None)
         if lattice is None:
             raise InvalidInput(f"{layers[0].name}: its source has no georeference")
-        offsets = [_offset(source, lattice) for source in opened]
         margin = int(np.ceil(margin_m / lattice.cell_m))
-
-        def block(window: tuple[int, int, int, int]) -> list[np.ndarray[Any, Any]]:
-            row0, col0, height, width = window
-            top, left = row0 - margin, col0 - margin
-            wide = lattice.window(top, left, height + 2 * margin, width + 2 * margin)
-            rasters = [
-                Raster(_squeezed(source.read(top + dr, left + dc, *wide.shape)), wide)
-                for source, (dr, dc) in zip(opened, offsets, strict=True)
-            ]
-            made = kernel(*rasters) if rasters else kernel(wide)
-            return [r.values[..., margin : margin + height, margin : margin + width] for r in made]
-
+        block = Block(kernel, opened, [_offset(s, lattice) for s in opened], lattice, margin)
+        wanted = windows(lattice, block_px)
         files: list[BlockFile] = []
         paths = [self.folder / f"{layer.name}.tif" for layer in layers]
         try:
-            for window, values in _in_order(block, _windows(lattice, block_px)):
-                if not files:
-                    files = [
-                        BlockFile(path, layer, lattice, v.shape[0] if v.ndim == 3 else 1)
-                        for path, layer, v in zip(paths, layers, values, strict=True)
-                    ]
-                for file, value in zip(files, values, strict=True):
-                    file.write(value, window[0], window[1])
-                self._on_progress(self._fraction, self._message)
+            side = min(block_px, max(lattice.shape)) + 2 * margin
+            with closing(self._computed(block, wanted, cell_bytes * side**2)) as found:
+                for done, (window, values) in enumerate(found, start=1):
+                    if not files:
+                        files = [
+                            BlockFile(path, layer, lattice, v.shape[0] if v.ndim == 3 else 1)
+                            for path, layer, v in zip(paths, layers, values, strict=True)
+                        ]
+                    for file, value in zip(files, values, strict=True):
+                        file.write(value, window[0], window[1])
+                    if each is not None:
+                        each(done, len(wanted), values)
+                    self._alive()
             for file in files:
                 file.finish()
         except BaseException:
@@ -231,6 +230,19 @@ class LocalWorkspace:
                 file.abandon()
             raise
         return tuple(Asset(href=str(path), type=COG) for path in paths)
+
+    def _computed(
+        self, block: Block, wanted: Sequence[Window], block_bytes: float
+    ) -> Generator[tuple[Window, Values]]:
+        if self._dask is None or len(wanted) == 1:
+            return on_threads(block, wanted, self._alive, block_bytes=block_bytes)
+        return on_cluster(
+            block, wanted, self._alive, scheduler=self._dask, folder=self.folder.resolve()
+        )
+
+    def _alive(self) -> None:
+        """Say that it goes on. Raises Cancelled when the job was dismissed."""
+        self._on_progress(self._fraction, self._message)
 
     # -- writing
 
@@ -354,10 +366,6 @@ def _shown(href: str) -> str:
     return href.rsplit("/", 1)[-1]
 
 
-def _squeezed(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return values[0] if values.shape[0] == 1 else values
-
-
 def _offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
     """Return the rows and columns to add to go from *lattice* to the source's own cells."""
     own = source.grid
@@ -368,32 +376,6 @@ def _offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
     if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
         raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
     return round(float(row)), round(float(col))
-
-
-def _windows(grid: Grid, block_px: int) -> Iterator[tuple[int, int, int, int]]:
-    for row0 in range(0, grid.height, block_px):
-        for col0 in range(0, grid.width, block_px):
-            yield row0, col0, min(block_px, grid.height - row0), min(block_px, grid.width - col0)
-
-
-def _in_order(
-    function: Callable[[Any], Any], items: Iterator[Any], threads: int = THREADS
-) -> Iterator[tuple[Any, Any]]:
-    """Map on threads, yield in order, never more than *threads* + 1 results in memory."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[Any, Future[Any]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
-                if len(waiting) > threads:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
 
 
 def _restored(steps: Path | None, key: str, process: Process[Any, Any], folder: Path) -> Any:

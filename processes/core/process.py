@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from processes.core.errors import InvalidInput
@@ -92,7 +93,7 @@ class Layer:
     """Stored absence; by default NaN for floats and 0 for integers."""
 
 
-Block = Raster | Sequence[Raster]
+EachBlock = Callable[[int, int, Sequence[NDArray[Any]]], None]
 
 Device = Literal["auto", "cpu", "cuda"]
 """What computes: the processor, a GPU (a fault where there is none), or one where there is one."""
@@ -134,12 +135,16 @@ class Workspace(Protocol):
         grid: Grid | None = None,
         margin_m: float = 0.0,
         block_px: int = 1024,
+        cell_bytes: float = 0.0,
     ) -> Asset:
         """Compute one raster block by block and write it as a COG.
 
         The kernel gets one Raster a source, each *margin_m* wider than the block on every side
         (NaN beyond the edge), or just the block's widened Grid when there is no source. What it
         returns is cut to the block. The lattice is *grid*, else that of the first source.
+
+        Blocks are computed side by side, maybe on other machines: a kernel keeps and says nothing.
+        It takes *cell_bytes* of memory for each cell of its widened block, if that is much.
         """
 
     def map_layers(
@@ -150,8 +155,14 @@ class Workspace(Protocol):
         grid: Grid | None = None,
         margin_m: float = 0.0,
         block_px: int = 1024,
+        cell_bytes: float = 0.0,
+        each: EachBlock | None = None,
     ) -> tuple[Asset, ...]:
-        """As `map_blocks`, for a kernel that returns several rasters, one a layer."""
+        """As `map_blocks`, for a kernel that returns several rasters, one a layer.
+
+        *each* is told here, in order, how many blocks of how many are done, and what the last
+        became, one array a layer.
+        """
 
     def write_raster(self, layer: Layer | str, raster: Raster) -> Asset:
         """Write a raster that is already whole (a thumbnail, a small product) as a COG."""
