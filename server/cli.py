@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
                 base=str(options.request.resolve()),
                 on_progress=bar.show,
                 device=options.device,
+                dask=options.dask,
             )
             outputs = process.run(inputs, work)
         values = _chosen(finished(outputs, work.folder), request.get("outputs"))
@@ -159,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("OROGRAPH_DEVICE") or "auto",
         metavar="DEVICE",
         help="what computes: cpu, cuda, or auto, a GPU where there is one",
+    )
+    here.add_argument(
+        "--dask",
+        default=os.environ.get("OROGRAPH_DASK") or None,
+        metavar="tcp://HOST:PORT",
+        help="scheduler of a Dask cluster that computes blocks and sees the same folders",
     )
     here.set_defaults(command=run)
 

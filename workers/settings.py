@@ -59,6 +59,13 @@ class CommonSettings(BaseSettings):
         description="What computes: cpu, cuda (a fault where there is none), or auto, a GPU "
         "where there is one.",
     )
+    dask: str | None = Field(
+        default=None,
+        pattern=r"^(tcp|tls|ws|wss|ucx)://",
+        description="Scheduler of a Dask cluster that computes blocks, such as "
+        "tcp://10.0.0.5:8786; its workers see the same folders by the same paths. By default "
+        "threads of this machine do.",
+    )
 
     @property
     def url(self) -> str:

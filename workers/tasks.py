@@ -42,6 +42,8 @@ class Place(Protocol):
     def max_asset_bytes(self) -> int: ...
     @property
     def device(self) -> Device: ...
+    @property
+    def dask(self) -> str | None: ...
 
 
 def run_job(
@@ -97,6 +99,7 @@ def _compute(
         steps=place.data / "steps",
         on_progress=report,
         device=place.device,
+        dask=place.dask,
     )
     report(0.0, "reading inputs")
     key = work.key(process, inputs)
