@@ -1,6 +1,6 @@
 """A tree of tiles as implicit tiling: instead of a list of tiles, bits that say which exist.
 
-Subtrees of five levels hold the bits, and a row for each tile with its own tight region and its
+Subtrees hold the bits, and a row for each tile with its own tight region and its
 own error, which would otherwise be guessed from the root's (semantics `TILE_BOUNDING_REGION` and
 `TILE_GEOMETRIC_ERROR`).
 """
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tiles.document import Node
 
-LEVELS = 5
-"""Of one subtree: 341 tiles at most, whose bits and rows take 19 kB."""
+MOST_LEVELS = 7
+"""Of one subtree: 5461 tiles at most, whose bits and rows take 300 kB where all exist."""
 URI = "subtrees/{level}/{x}/{y}.subtree"
 SCHEMA: dict[str, Any] = {
     "id": "orograph_tiles",
@@ -50,7 +50,7 @@ def tiling(root: Node) -> dict[str, Any]:
     """Return the member `implicitTiling` of the root of a tileset."""
     return {
         "subdivisionScheme": "QUADTREE",
-        "subtreeLevels": LEVELS,
+        "subtreeLevels": _levels(root),
         "availableLevels": max(tile.level for tile in root.walk()) + 1,
         "subtrees": {"uri": URI},
     }
@@ -58,22 +58,30 @@ def tiling(root: Node) -> dict[str, Any]:
 
 def subtrees(root: Node) -> Iterator[tuple[str, bytes]]:
     """Yield the address and content of every subtree from *root* down."""
-    tiles, below = _within(root)
-    yield URI.format(level=root.level, x=root.x, y=root.y), _subtree(root, tiles, below)
-    for child in below:
-        yield from subtrees(child)
+    levels, waiting = _levels(root), [root]
+    while waiting:
+        top = waiting.pop()
+        tiles, below = _within(top, levels)
+        yield URI.format(level=top.level, x=top.x, y=top.y), _subtree(top, tiles, below, levels)
+        waiting += below
 
 
-def _within(root: Node) -> tuple[list[Node], list[Node]]:
+def _levels(root: Node) -> int:
+    """Return how many levels a subtree has: as few subtrees as may be, all about as deep."""
+    levels = max(tile.level for tile in root.walk()) + 1
+    return -(-levels // -(-levels // MOST_LEVELS))
+
+
+def _within(root: Node, levels: int) -> tuple[list[Node], list[Node]]:
     """Return the tiles of the subtree of *root*, and the roots of those below."""
     tiles, level = [], [root]
-    for _ in range(LEVELS):
+    for _ in range(levels):
         tiles += level
         level = [child for tile in level for child in tile.children]
     return tiles, level
 
 
-def _subtree(root: Node, tiles: Sequence[Node], below: Sequence[Node]) -> bytes:
+def _subtree(root: Node, tiles: Sequence[Node], below: Sequence[Node], levels: int) -> bytes:
     place = {_place(root, tile): tile for tile in tiles}
     rows = [place[number] for number in sorted(place)]
     binary = bytearray()
@@ -89,7 +97,7 @@ def _subtree(root: Node, tiles: Sequence[Node], below: Sequence[Node]) -> bytes:
             return {"constant": int(bool(numbers))}
         return {"bitstream": view(_bits(numbers, count)), "availableCount": len(numbers)}
 
-    first = (4**LEVELS - 1) // 3
+    first = (4**levels - 1) // 3
     there = available(sorted(place), first)
     document = {
         "buffers": [{"byteLength": 0}],
@@ -97,7 +105,7 @@ def _subtree(root: Node, tiles: Sequence[Node], below: Sequence[Node]) -> bytes:
         "tileAvailability": there,
         "contentAvailability": [there],  # every tile shows something
         "childSubtreeAvailability": available(
-            sorted(_place(root, tile) - first for tile in below), 4**LEVELS
+            sorted(_place(root, tile) - first for tile in below), 4**levels
         ),
         "propertyTables": [
             {

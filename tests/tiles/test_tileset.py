@@ -18,6 +18,7 @@ from processes.core.building import BuildingModel, Face
 from processes.core.errors import UnknownCrs
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.planes import Planes, raise_roof
+from tiles import implicit
 from tiles.tileset import write
 
 Y_UP_TO_Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
@@ -196,10 +197,20 @@ def test_from_afar_houses_are_blocks_of_the_same_volume(written):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """The same town, implicit, so deep that there are subtrees below the first."""
+    """The same town, implicit, with subtrees so small that there are some below the first."""
     models = town(230)
     folder = tmp_path_factory.mktemp("implicit")
-    return models, write(models, "EPSG:32631", folder, most=1, listed=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(implicit, "MOST_LEVELS", 3)
+        return models, write(models, "EPSG:32631", folder, most=1, listed=100)
+
+
+def test_two_hundred_thousand_buildings_need_one_subtree(many, tmp_path):
+    """Seven levels: each further subtree would be one more request before anything is seen."""
+    path = write(many[0], "EPSG:32631", tmp_path, most=1, listed=100)
+    assert len(list(tmp_path.glob("subtrees/**/*.subtree"))) == 1
+    tiling = read(path)[0]["root"]["implicitTiling"]
+    assert tiling["subtreeLevels"] == tiling["availableLevels"] <= 7
 
 
 def subtree(path):
