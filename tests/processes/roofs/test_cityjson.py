@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -107,6 +108,16 @@ def test_cjio_reads_it(tmp_path):
     assert "CityJSON version = 2.0" in done.stdout
     assert "EPSG = 32631" in done.stdout
     assert "Building (2)" in done.stdout
+
+
+@pytest.mark.skipif(find_spec("cjvalpy") is None, reason="cjio validates with cjvalpy: install it")
+def test_the_official_schema_validator_accepts_it(tmp_path):
+    path = tmp_path / "buildings.city.json"
+    path.write_text(json.dumps(DOCUMENT))
+    command = [sys.executable, "-c", "from cjio.cjio import cli; cli()", str(path), "validate"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "invalid" not in done.stdout.lower()
 
 
 def test_no_building_is_a_document_too():
