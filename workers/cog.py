@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.shutil import copy
@@ -52,6 +53,7 @@ class RasterFile:
         self._opened_with = (path.resolve(), shown, band_names, nodata)
         self._nodata = nodata if self._file.nodata is None else self._file.nodata
         self._names = tuple(band_names or _band_names(self._file))
+        self._gaps = any(MaskFlags.all_valid not in flags for flags in self._file.mask_flag_enums)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as what opens it again: another process has its own handle on the file."""
@@ -121,13 +123,14 @@ class RasterFile:
         try:
             with self._lock:
                 stored = self._file.read(indexes, window=window)
-                masks = self._file.read_masks(indexes, window=window)
+                masks = self._file.read_masks(indexes, window=window) if self._gaps else None
         except RasterioIOError:
             raise AssetUnreadable(
                 f"{self._shown} is truncated or damaged: fetch it again"
             ) from None
         values: NDArray[np.float32] = stored.astype(np.float32)
-        values[masks == 0] = np.nan
+        if masks is not None:
+            values[masks == 0] = np.nan
         if self._nodata is not None and not np.isnan(self._nodata):
             # a pixel is absent only when all its bands are: a black band alone is a colour
             values[:, (stored == self._nodata).all(axis=0)] = np.nan

@@ -86,7 +86,7 @@ SMALLEST_PX = 64
 MARGIN_PX = 3.0
 STRIP_CELLS = 40_000_000
 """Disparities held at a time by one thread, 3 bytes each."""
-STRIP_MARGIN_PX = 40
+STRIP_MARGIN_PX = 24
 SPECKLE_PX = 10
 FLAT_PX = 7
 """A pixel has no texture if all within this window is of one grey value."""
