@@ -19,6 +19,7 @@ from shapely.geometry import box, shape
 
 from catalog.assets import AssetFacts, classes, in_degrees, measure, measured
 from catalog.items import ROOT, Made, Source, absolute, bbox, place, product_item
+from processes.core.process import TILESET
 
 GOLDEN = Path(__file__).parent / "golden/item.json"
 CREATED = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -218,6 +219,40 @@ def test_a_product_of_outlines_alone_lies_where_they_do(product_folder: Path) ->
     item = product_item("k", MADE, [outlines], collection="c")
     assert shape(item["geometry"]).is_valid
     assert "proj:code" not in item["properties"]
+
+
+def mesh(folder: Path, region: list[float] | None) -> AssetFacts:
+    """Return the facts of a terrain mesh in *region*: west, south, east, north, degrees."""
+    root: dict[str, Any] = {"boundingVolume": {"region": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}}
+    if region is not None:
+        root["content"] = {"uri": "tiles/0/0/0.glb"}
+        root["boundingVolume"]["region"][:4] = np.radians(region).tolist()
+    (folder / "mesh").mkdir(exist_ok=True)
+    (folder / "mesh/tileset.json").write_text(json.dumps({"root": root}))
+    return measure("mesh", folder, "mesh/tileset.json", TILESET)
+
+
+def test_a_mesh_alone_lies_where_its_box_is_and_is_linked(tmp_path: Path) -> None:
+    facts = mesh(tmp_path, [2.0, 47.0, 2.5, 47.5])
+    item = product_item("k", MADE, [facts], collection="c")
+    assert item["bbox"] == pytest.approx([2.0, 47.0, 2.5, 47.5])
+    (link,) = (link for link in item["links"] if link["rel"] == "3d-tiles")
+    assert link["href"] == item["assets"]["mesh"]["href"] == f"{ROOT}/products/k/mesh/tileset.json"
+    assert link["title"] == "Terrain"
+    across = place([mesh(tmp_path, [179.5, -1.0, -179.5, 1.0])])
+    assert across is not None
+    assert across["type"] == "MultiPolygon"
+    assert shape(across).area == pytest.approx(2.0)
+    assert place([mesh(tmp_path, None)]) is None
+
+
+def test_outlines_say_more_of_a_place_than_the_box_of_their_tiles(product_folder: Path) -> None:
+    from processes.core.process import GEOPARQUET
+
+    outlines = measure("footprints", product_folder, "footprints.parquet", GEOPARQUET)
+    tiles = measure("tileset", product_folder, "tileset/tileset.json", TILESET)
+    assert tiles.footprint is not None
+    assert place([tiles, outlines]) == outlines.footprint
 
 
 def test_a_footprint_has_no_specks_or_pinholes() -> None:

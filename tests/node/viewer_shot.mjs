@@ -22,7 +22,7 @@ try {
   await page.setViewport({ width: 1280, height: 800 });
   page.on("console", (message) => ["error", "warn"].includes(message.type()) && said.push(message.text()));
   page.on("pageerror", (error) => said.push(String(error)));
-  page.on("response", (response) => response.status() >= 400 && failed.push(`${response.status()} ${response.url()}`));
+  page.on("response", (response) => response.status() >= 400 && failed.push(fault(response)));
   await page.goto(url, { timeout: WAIT_MS });
   await page.waitForFunction("document.body.dataset.ready === 'true'", { timeout: WAIT_MS });
   await drawn(page);
@@ -48,9 +48,14 @@ try {
   seen.job = await ordered(page, out);
   seen.processes = await page.$$eval("#process option", (options) => options.map(({ value }) => value));
   seen.request = await page.$eval("#request", ({ value }) => value);
-  console.log(JSON.stringify({ ...seen, said, failed }));
+  console.log(JSON.stringify({ ...seen, said, failed: await Promise.all(failed) }));
 } finally {
   await browser.close();
+}
+
+/** Say which answer was a fault, and what the server said of it. */
+async function fault(response) {
+  return `${response.status()} ${response.url()} ${await response.text().catch(() => "")}`;
 }
 
 /** Order the shortest job there is through the form; return what was said of it until it ended. */
