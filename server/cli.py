@@ -6,11 +6,13 @@ Exit codes: 0 done, 1 failed, 2 bad input. Progress goes to stderr, results to s
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -40,8 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
 
 
+def _reuse_memory() -> None:
+    """Let freed arrays be used again instead of going back to the system page by page.
+
+    One arena for all threads, which otherwise keep what others could use. For 0.8 km² that is 0.5
+    CPU-seconds in the kernel and 100 MB less. Where the C library is another one, nothing changes.
+    """
+    arenas, map_above, trim_above = -8, -3, -1
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        for option, value in ((arenas, 1), (map_above, 1 << 30), (trim_above, (1 << 31) - 1)):
+            library.mallopt(option, value)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run one process here, with no service, and write its products and results.json."""
+    _reuse_memory()
     from processes import PROCESSES
     from workers.reader import Reader
     from workers.settings import names
