@@ -42,7 +42,8 @@ def test_every_installed_package_is_pinned_at_its_version() -> None:
     )
     pinned = {_plain(name): version for name, version in pinned.items()}
     installed = {_plain(d.metadata["Name"]): d.version.split("+")[0] for d in distributions()}
-    ours = {"orograph", "pip", "setuptools", "wheel"}
+    # triton only runs tests here; a CUDA build of torch must be free to bring its own
+    ours = {"orograph", "pip", "setuptools", "wheel", "triton"}
     loose = {name: v for name, v in installed.items() if name not in ours and pinned.get(name) != v}
     assert loose == {}
 

@@ -15,7 +15,7 @@ from server.terminal import DONE
 
 OUTPUTS = {
     "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",
-    "report", "page",
+    "geopackage", "mesh", "report", "page",
 }  # fmt: skip
 
 
