@@ -70,6 +70,24 @@ def test_buildings_have_heights_and_stand_on_the_ground(city):
     assert (houses.roof_m.dropna() > houses.ground_m.dropna()).all()
 
 
+def test_buildings_stand_on_the_mesh_with_roofs_from_the_ortho(city):
+    """The mesh reaches as far as they do and as low as their feet; their tiles hold pictures."""
+    out, results = city
+    west, south, east, north, low, high = region(out / results["mesh"]["href"])
+    houses = out / results["tileset"]["href"]
+    left, bottom, right, top, feet, ridges = region(houses)
+    assert west < left < right < east
+    assert south < bottom < top < north
+    assert low < feet < high
+    assert feet < ridges < high + 40
+    details = [p for p in houses.parent.glob("tiles/**/*.glb") if b"image/jpeg" in p.read_bytes()]
+    assert details
+
+
+def region(tileset):
+    return json.loads(tileset.read_text())["root"]["boundingVolume"]["region"]
+
+
 def test_the_report_says_what_was_made_from_what(city):
     out, results = city
     report = json.loads((out / results["report"]["href"]).read_text())
