@@ -23,6 +23,7 @@ from processes.stereo.outliers import implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
+from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
 from processes.stereo.triangulate import ray_table
 
@@ -244,9 +245,12 @@ def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     low, high = rays.disparities
     found = match(a, b, low, high, workers=workers, device=scene.device)
-    east, north, height = rays.points(found.disparity)
-    cells = rasterise(east, north, height, found.confidence, grid)
-    return _Heights(cells.dsm, trust_of(found.confidence, east, north, grid, cells.dsm))
+    over = overhanging(a, found.disparity, found.confidence)
+    disparity = np.where(over, np.float32(np.nan), found.disparity)
+    confidence = np.where(over, np.float32(0.0), found.confidence)
+    east, north, height = rays.points(disparity)
+    cells = rasterise(east, north, height, confidence, grid)
+    return _Heights(cells.dsm, trust_of(confidence, east, north, grid, cells.dsm))
 
 
 def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
