@@ -30,6 +30,8 @@ Pixels = NDArray[np.float32]
 
 STEP_PX = 16
 """Spacing of the nodes; bilinear interpolation between them is right to 1e-3 px."""
+BEND_PX = 256
+"""Spacing of the points between which the bend of rows is interpolated."""
 _LEAN_M = 20.0
 _PHASES = 2048
 _KERNEL = 6
@@ -108,7 +110,8 @@ class EpipolarFrame:
     def position(self, lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
         """Return the fractional (row, col) of points on the reference plane.
 
-        The bend of the rows, a thousandth of a pixel, is left out of the row.
+        The bend of the rows is left out: it is nought in the middle of the field that the frame was
+        cut out of, and a thousandth of a pixel in one cut for a piece of ground.
         """
         here = self.local.metres(lon, lat)
         across = np.array([self.along[1], -self.along[0]])
@@ -142,6 +145,126 @@ def base_to_height(left: RpcModel, right: RpcModel, lon: float, lat: float, heig
     return float(np.hypot(*apart))
 
 
+@dataclass(frozen=True, eq=False)
+class EpipolarField:
+    """The epipolar directions of a pair over all its ground: frames of its parts are cut out of it.
+
+    Frames that overlap then have the same pixels where they do, so that parts of a scene are
+    matched as the whole would be. Metres here are along and across, in the plane at `height_m`.
+    """
+
+    left: RpcModel
+    right: RpcModel
+    height_m: float
+    gsd_m: float
+    local: Local
+    along: Floats
+    px_per_m: float
+    bend: Floats
+    """How far across a row has moved to follow the epipolar curve, at the points of a lattice …"""
+    corner: tuple[float, float]
+    spacing_m: float
+    """… that begins there, with this spacing."""
+
+    @classmethod
+    def over(
+        cls,
+        left: RpcModel,
+        right: RpcModel,
+        lon: Floats,
+        lat: Floats,
+        *,
+        heights_m: tuple[float, float],
+        height_m: float,
+        gsd_m: float,
+    ) -> EpipolarField:
+        """Return the field over a ground (its corners) and all that stands there."""
+        local = Local(float(np.mean(lon)), float(np.mean(lat)))
+        middle = (np.array(local.lon), np.array(local.lat))
+        leans = np.stack([lean(m, local, *middle, height_m) for m in (left, right)])
+        parallax = leans[0] - leans[1]
+        length = float(np.hypot(*parallax))
+        if not length > 1e-3:
+            raise NoOverlap(
+                f"{left.name} and {right.name} look from the same direction: no height in this pair"
+            )
+        along = parallax / length
+        s, t = _seen(local, along, leans, lon, lat, heights_m, height_m)
+        spacing_m = BEND_PX * gsd_m
+        # whole steps from the middle, where the bend is nought
+        first = np.floor(np.array([s.min(), t.min()]) / spacing_m).astype(int)
+        last = np.ceil(np.array([s.max(), t.max()]) / spacing_m).astype(int)
+        last = np.maximum(last, first + 1)
+        at_s, at_t = (spacing_m * np.arange(first[k], last[k] + 1) for k in (0, 1))
+        bend = _bend(left, right, local, along, at_s, at_t, height_m)
+        corner = (float(at_s[0]), float(at_t[0]))
+        return cls(
+            left, right, height_m, gsd_m, local, along, length / gsd_m, bend, corner, spacing_m
+        )
+
+    def frame(
+        self, lon: Floats, lat: Floats, heights_m: tuple[float, float], *, step_px: int = 1
+    ) -> EpipolarFrame:
+        """Return the frame in which everything over a piece of the ground is seen.
+
+        Its corner is a multiple of *step_px* from the field's own middle, so that frames of pieces
+        that overlap have pixels, and those of halved images, in common.
+        """
+        middle = (np.array(self.local.lon), np.array(self.local.lat))
+        leans = np.stack(
+            [lean(m, self.local, *middle, self.height_m) for m in (self.left, self.right)]
+        )
+        s, t = _seen(self.local, self.along, leans, lon, lat, heights_m, self.height_m)
+        t = t - self._bent(s, t)
+        margin = 4.0 * self.gsd_m
+        step_m = step_px * self.gsd_m
+        first = [int(np.floor((v.min() - margin) / step_m)) * step_px for v in (s, t)]
+        last = [int(np.ceil((v.max() + margin) / self.gsd_m)) for v in (s, t)]
+        shape = last[1] - first[1] + 1, last[0] - first[0] + 1
+        nodes = tuple(int(np.ceil((n - 1) / STEP_PX)) + 1 for n in shape)
+        s_node, t_node = np.broadcast_arrays(
+            self.gsd_m * (first[0] + STEP_PX * np.arange(nodes[1])),
+            self.gsd_m * (first[1] + STEP_PX * np.arange(nodes[0]))[:, None],
+        )
+        t_node = t_node + self._bent(s_node, t_node)
+        across = np.array([self.along[1], -self.along[0]])
+        node_lon, node_lat = self.local.degrees(
+            *(self.along[:, None, None] * s_node + across[:, None, None] * t_node)
+        )
+        return EpipolarFrame(
+            shape=shape,
+            height_m=self.height_m,
+            gsd_m=self.gsd_m,
+            px_per_m=self.px_per_m,
+            local=self.local,
+            along=self.along,
+            corner=(self.gsd_m * first[0], self.gsd_m * first[1]),
+            lon=node_lon,
+            lat=node_lat,
+            left=Lattice(*self.left.project(node_lon, node_lat, self.height_m)),
+            right=Lattice(*self.right.project(node_lon, node_lat, self.height_m)),
+        )
+
+    def disparities(self, heights_m: tuple[float, float]) -> tuple[float, float]:
+        """Return the least and the greatest disparity of all that stands between two heights."""
+        s = self.corner[0] + self.spacing_m * np.arange(self.bend.shape[1])
+        t = self.corner[1] + self.spacing_m * np.arange(self.bend.shape[0])[:, None] + self.bend
+        across = np.array([self.along[1], -self.along[0]])
+        at = self.local.degrees(*(self.along[:, None, None] * s + across[:, None, None] * t))
+        seen = self.left.project(*at, self.height_m)
+        found = []
+        for height in heights_m:
+            there = self.right.project(*self.left.locate(*seen, height), height)
+            moved = self.local.metres(*self.right.locate(*there, self.height_m))
+            found.append((np.tensordot(self.along, moved, 1) - s) / self.gsd_m)
+        return float(np.min(found)), float(np.max(found))
+
+    def _bent(self, s: Floats, t: Floats) -> Floats:
+        return _bilinear(
+            self.bend, (t - self.corner[1]) / self.spacing_m, (s - self.corner[0]) / self.spacing_m
+        )
+
+
 def rectify(
     left: RpcModel,
     right: RpcModel,
@@ -157,50 +280,28 @@ def rectify(
     *lon*, *lat* are the corners of the ground; whatever stands there between *heights_m* is on
     the grid in both images. *gsd_m* is the spacing of the grid.
     """
-    local = Local(float(np.mean(lon)), float(np.mean(lat)))
-    middle = (np.array(local.lon), np.array(local.lat))
-    leans = np.stack([lean(m, local, *middle, height_m) for m in (left, right)])
-    parallax = leans[0] - leans[1]
-    length = float(np.hypot(*parallax))
-    if not length > 1e-3:
-        raise NoOverlap(
-            f"{left.name} and {right.name} look from the same direction: no height in this pair"
-        )
-    along = parallax / length
-    across = np.array([along[1], -along[0]])
+    field = EpipolarField.over(
+        left, right, lon, lat, heights_m=heights_m, height_m=height_m, gsd_m=gsd_m
+    )
+    return field.frame(lon, lat, heights_m)
 
+
+def _seen(
+    local: Local,
+    along: Floats,
+    leans: Floats,
+    lon: Floats,
+    lat: Floats,
+    heights_m: tuple[float, float],
+    height_m: float,
+) -> tuple[Floats, Floats]:
+    """Return metres along and across of where a ground and all above it is seen."""
     ground = local.metres(lon, lat)
     seen = np.concatenate(
         [ground - (h - height_m) * a[:, None] for h in heights_m for a in leans], axis=1
     )
-    s, t = along @ seen, across @ seen
-    margin = 4.0 * gsd_m
-    s0, t0 = s.min() - margin, t.min() - margin
-    shape = (
-        int(np.ceil((t.max() + margin - t0) / gsd_m)) + 1,
-        int(np.ceil((s.max() + margin - s0) / gsd_m)) + 1,
-    )
-    nodes = tuple(int(np.ceil((n - 1) / STEP_PX)) + 1 for n in shape)
-    t_node = t0 + gsd_m * STEP_PX * np.arange(nodes[0])[:, None] * np.ones(nodes[1])
-    s_node = s0 + gsd_m * STEP_PX * np.arange(nodes[1]) * np.ones((nodes[0], 1))
-    t_node = t_node + _bend(left, right, local, along, across, s_node, t_node, height_m)
-
-    node_lon, node_lat = local.degrees(
-        *(along[:, None, None] * s_node + across[:, None, None] * t_node)
-    )
-    return EpipolarFrame(
-        shape=shape,
-        height_m=height_m,
-        gsd_m=gsd_m,
-        px_per_m=length / gsd_m,
-        local=local,
-        along=along,
-        corner=(float(s0), float(t0)),
-        lon=node_lon,
-        lat=node_lat,
-        left=Lattice(*left.project(node_lon, node_lat, height_m)),
-        right=Lattice(*right.project(node_lon, node_lat, height_m)),
-    )
+    across = np.array([along[1], -along[0]])
+    return along @ seen, across @ seen
 
 
 def _bend(
@@ -208,24 +309,19 @@ def _bend(
     right: RpcModel,
     local: Local,
     along: Floats,
-    across: Floats,
     s: Floats,
     t: Floats,
     height_m: float,
 ) -> Floats:
-    """Return how far each node must move across for its row to follow the epipolar curve."""
-    rows, cols = np.arange(s.shape[0]), np.arange(s.shape[1])
-    rows, cols = np.unique(np.r_[rows[::4], rows[-1]]), np.unique(np.r_[cols[::4], cols[-1]])
-    pick = np.ix_(rows, cols)
-    at = local.degrees(*(along[:, None, None] * s[pick] + across[:, None, None] * t[pick]))
+    """Return how far a row at *t* must have moved across at *s* to follow the epipolar curve."""
+    across = np.array([along[1], -along[0]])
+    at = local.degrees(*(along[:, None, None] * s + across[:, None, None] * t[:, None]))
     v = lean(left, local, *at, height_m) - lean(right, local, *at, height_m)
     slope = np.tensordot(across, v, 1) / np.tensordot(along, v, 1)
-    fine = np.stack([np.interp(np.arange(s.shape[1]), cols, line) for line in slope])
-    fine = np.stack([np.interp(np.arange(s.shape[0]), rows, line) for line in fine.T], axis=1)
-    ds = s[0, 1] - s[0, 0] if s.shape[1] > 1 else 0.0
-    steps = 0.5 * (fine[:, 1:] + fine[:, :-1]) * ds
-    total = np.concatenate([np.zeros((s.shape[0], 1)), np.cumsum(steps, axis=1)], axis=1)
-    return np.asarray(total - total[:, [s.shape[1] // 2]])
+    steps = 0.5 * (slope[:, 1:] + slope[:, :-1]) * np.diff(s)
+    total = np.concatenate([np.zeros((len(t), 1)), np.cumsum(steps, axis=1)], axis=1)
+    middle = np.clip(-s[0] / (s[1] - s[0]), 0, len(s) - 1)
+    return np.asarray(total - total[:, [round(float(middle))]])
 
 
 def resample(

@@ -100,13 +100,15 @@ def match(
     lo: ArrayLike,
     hi: ArrayLike,
     *,
+    tones: Tones | None = None,
     workers: int = 2,
     device: str = "cpu",
 ) -> Match:
     """Match *left* to *right*, float32 (row, col) or (bands, row, col) with NaN for nodata.
 
     Rows must correspond; *lo* and *hi* bound the disparity in pixels (scalars or (row, col)) and
-    may be generous. The result does not depend on *workers*, at most two of which are used, nor
+    may be generous. *tones* bring both to common grey levels, by default those of what is matched
+    at coarser levels. The result does not depend on *workers*, at most two of which are used, nor
     on the *device*: "cpu" or "cuda".
     """
     lefts, rights = _pyramid(luminance(left)), _pyramid(luminance(right))
@@ -115,11 +117,16 @@ def match(
     low, high = _broadcast(lo, hi, lefts[0].shape)
     # what bounds a right pixel's disparity is that of some left pixel: any
     back = _broadcast(-high.max(), -low.min(), rights[0].shape)
-    ways = [(lefts, rights, low, high), (rights, lefts, *back)]
+    ways = [
+        (lefts, rights, low, high, tones),
+        (rights, lefts, *back, tones and Tones(tones.right, tones.left)),
+    ]
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
         there, here = pool.map(lambda way: _coarse_to_fine(*way, device=device), ways)
     reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
-    flat = (there.reason != Reason.NO_DATA) & _flat(lefts[0])
+    flat = (there.reason != Reason.NO_DATA) & _flat(
+        lefts[0], tones.left if tones else _ends(lefts[0])
+    )
     reason[flat] = Reason.NO_TEXTURE
     reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
     matched = reason == Reason.MATCHED
@@ -165,18 +172,25 @@ def _broadcast(lo: ArrayLike, hi: ArrayLike, shape: tuple[int, ...]) -> tuple[Fl
 
 
 def _coarse_to_fine(
-    lefts: Sequence[Floats], rights: Sequence[Floats], lo: Floats, hi: Floats, *, device: str
+    lefts: Sequence[Floats],
+    rights: Sequence[Floats],
+    lo: Floats,
+    hi: Floats,
+    given: Tones | None,
+    *,
+    device: str,
 ) -> _Level:
     bounds = [(lo, hi)]
     deepest = min(len(lefts), len(rights))
     while len(bounds) < deepest and np.max(bounds[-1][1] - bounds[-1][0]) > COARSE_RANGE_PX:
         bounds.append(halve_range(*bounds[-1]))
     lo, hi = bounds[-1]
-    tones = Tones.of(lefts[-1], rights[-1])
+    tones = given or Tones.of(lefts[-1], rights[-1])
     for level in range(len(bounds) - 1, 0, -1):
         found = _level(lefts[level], rights[level], lo, hi, tones, COARSE, device)
         matched = found.reason == Reason.MATCHED
-        tones = Tones.of_matches(lefts[level], rights[level], found.disparity, matched) or tones
+        if given is None:
+            tones = Tones.of_matches(lefts[level], rights[level], found.disparity, matched) or tones
         lo, hi = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
         size = lefts[level - 1].shape
         lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
@@ -275,9 +289,9 @@ def _resampled(image: Floats, per_px: int) -> Floats:
     return np.asarray(fine, np.float32)
 
 
-def _flat(image: Floats) -> Mask:
+def _flat(image: Floats, ends: tuple[float, float]) -> Mask:
     """Return where an image shows nothing but one grey value."""
-    low, high = _ends(image)
+    low, high = ends
     kernel = np.ones((FLAT_PX, FLAT_PX), np.uint8)
     known = np.nan_to_num(image, nan=low)
     spread = cv2.dilate(known, kernel) - cv2.erode(known, kernel)

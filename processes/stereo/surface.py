@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -16,15 +17,16 @@ from shapely.geometry.base import BaseGeometry
 from processes.core.raster import Grid
 from processes.stereo.canopy import raised
 from processes.stereo.coverage import Pair
-from processes.stereo.epipolar import rectify
+from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import Origin, fill, fuse
-from processes.stereo.match import match
+from processes.stereo.match import Tones, match
 from processes.stereo.outliers import implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
+from processes.stereo.tones import tones_of
 from processes.stereo.triangulate import ray_table
 
 Floats = NDArray[np.float64]
@@ -35,6 +37,8 @@ COMPARABLE = 0.6
 """Pairs whose base is at least this share of the widest are fused; narrower ones fill voids."""
 DEEP_M, WORTH_M2 = 4.0, 100.0
 """A void is wide where a cell lies so far from what is measured; less of it is not worth a pair."""
+FRAME_STEP_PX = 64
+"""Blocks have the pixels of images halved six times in common."""
 STRAY_M, STRAY_M2 = 4.0, 60.0
 RIM_M = 3.0
 """Voids at the outer rim are filled no further from measured cells than this."""
@@ -54,6 +58,36 @@ class Scene:
     to_degrees: Plane
     device: str = "cpu"
     """Where images are matched: "cpu" or "cuda"."""
+
+    @cached_property
+    def fields(self) -> tuple[EpipolarField, ...]:
+        """The epipolar geometry of each pair, over all its ground."""
+        return tuple(
+            EpipolarField.over(
+                self.views[pair.left].model, self.views[pair.right].model,
+                *get_coordinates(pair.ground.envelope)[:-1].T,
+                heights_m=self.heights_m, height_m=self.height_m, gsd_m=self.gsd_m,
+            )
+            for pair in self.pairs
+        )  # fmt: skip
+
+    @cached_property
+    def tones(self) -> tuple[Tones | None, ...]:
+        """The grey levels of each pair, the same in every block."""
+        return tuple(
+            tones_of(
+                self.views[pair.left], self.views[pair.right], field, pair.ground,
+                heights_m=self.heights_m, disparities=disparities,
+            )
+            for pair, field, disparities in zip(
+                self.pairs, self.fields, self.disparities, strict=True
+            )
+        )  # fmt: skip
+
+    @cached_property
+    def disparities(self) -> tuple[tuple[float, float], ...]:
+        """The bounds of the disparities of each pair, the same in every block."""
+        return tuple(field.disparities(self.heights_m) for field in self.fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,17 +268,15 @@ def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers
     left, right = scene.views[pair.left], scene.views[pair.right]
     x, y = (np.array(v) for v in ground.exterior.coords.xy)
     lon, lat = scene.to_degrees(x, y)
-    frame = rectify(
-        left.model, right.model, lon, lat,
-        heights_m=scene.heights_m, height_m=scene.height_m, gsd_m=scene.gsd_m,
-    )  # fmt: skip
+    which = scene.pairs.index(pair)
+    frame = scene.fields[which].frame(lon, lat, scene.heights_m, step_px=FRAME_STEP_PX)
     rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
     a, b = rectified(left, frame, "left"), rectified(right, frame, "right")
     if not (np.isfinite(a).any() and np.isfinite(b).any()):
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
-    low, high = rays.disparities
-    found = match(a, b, low, high, workers=workers, device=scene.device)
+    low, high = scene.disparities[which]
+    found = match(a, b, low, high, tones=scene.tones[which], workers=workers, device=scene.device)
     over = overhanging(a, found.disparity, found.confidence)
     disparity = np.where(over, np.float32(np.nan), found.disparity)
     confidence = np.where(over, np.float32(0.0), found.confidence)
