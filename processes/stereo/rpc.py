@@ -138,8 +138,11 @@ class RpcModel:
 
 def _flat(*values: Any) -> tuple[tuple[int, ...], list[Floats]]:
     """Return the shape that arrays broadcast to, and each as one contiguous line of it."""
-    lines = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in values))
-    return lines[0].shape, [np.ascontiguousarray(line).reshape(-1) for line in lines]
+    arrays = [np.asarray(value, np.float64) for value in values]
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    # a broadcast array is a view that numba would take for another kind of array
+    lines = [a if a.shape == shape else np.broadcast_to(a, shape).copy() for a in arrays]
+    return shape, [np.ascontiguousarray(line).reshape(-1) for line in lines]
 
 
 def choose(
