@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from processes.core.raster import Grid, Image, Raster, RasterSource
 
 if TYPE_CHECKING:
     from processes.stereo.orthorectify import ToDegrees, View
+    from processes.stereo.rpc import RpcModel
 
 BLOCK_PX = 768
 SAMPLES, SAMPLE_PX = 4, 192
@@ -207,9 +208,11 @@ def _shots(
     for image in images:
         raster = image.raster
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
+        if image.colours is not None:
+            image = _sharpened(image, model)
         camera = model.corrected(*pointing.correction(image.id, model.anchor(0.0)))
         ray = lean(camera, to_degrees, x, y, height_m)
-        bands = tuple(range(raster.shape[0]))
+        bands = tuple(range(image.raster.shape[0]))
         found.append(Shot(image, camera, ray.dx_dh, ray.dy_dh, bands))
     found.sort(key=lambda shot: shot.lean)
     names = found[0].image.raster.band_names
@@ -218,6 +221,21 @@ def _shots(
         for s in found
         if (order := _order(names, s.image.raster.band_names)) is not None
     ]
+
+
+def _sharpened(image: Image, model: RpcModel) -> Image:
+    """Return the bundle of a panchromatic image and its colours as one image of sharp colours."""
+    from processes.stereo.pansharpen import Sharpened
+    from processes.stereo.rpc import choose
+
+    assert image.colours is not None
+    colours = image.colours
+    there = choose(
+        colours.id, colours.rpc_documents, colours.raster.rpc_tags, origin=colours.raster.origin
+    )
+    return replace(
+        image, raster=Sharpened.of(image.raster, model, colours.raster, there), colours=None
+    )
 
 
 def _sun(image: Image) -> dict[str, str]:

@@ -14,13 +14,15 @@ from typing import Any
 
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import ImageRef, StacObject
-from processes.core.raster import Image
-from workers.cog import RasterFile
+from processes.core.raster import Image, RasterSource
+from workers.cog import Masked, RasterFile, has_collar
 from workers.reader import Reader, path_of
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
 RASTER_ENDINGS = (".tif", ".tiff", ".jp2")
 RPC_ENDINGS = ("_rpc.txt", ".rpb", ".geom")
+CLOUDS, DATA_MASKS = {"cloud", "cloud-shadow"}, {"data-mask"}
+"""Roles of masks: of the first, what is not nought is taken away; of the second, it is kept."""
 SIDECARS = ("_RPC.TXT", "_rpc.txt", "_RPC.txt", ".RPB", ".rpb", ".geom", "_rpc.xml")
 
 
@@ -34,18 +36,31 @@ class Acquisition:
     properties: Mapping[str, Any]
     band_names: Sequence[str] | None = None
     nodata: float | None = None
+    masks: Sequence[tuple[Path, bool]] = ()
+    """Files over the same pixels, and whether what is not nought in them is kept."""
+    colours: Acquisition | None = None
+    """The multispectral image that was taken with this panchromatic one."""
 
     @property
     def files(self) -> list[Path]:
-        return [self.image, *self.rpc_files]
+        own = [self.image, *self.rpc_files, *(path for path, _ in self.masks)]
+        return own + (self.colours.files if self.colours else [])
 
     def opened(self) -> Image:
         """Open the image. Raises AssetUnreadable."""
+        documents = tuple((path.name, _text(path)) for path in self.rpc_files)
+        colours = self.colours.opened() if self.colours else None
+        return Image(self.id, self._raster(), documents, self.properties, colours)
+
+    def _raster(self) -> RasterSource:
         raster = RasterFile(
             self.image, self.image.name, band_names=self.band_names, nodata=self.nodata
         )
-        documents = tuple((path.name, _text(path)) for path in self.rpc_files)
-        return Image(self.id, raster, documents, self.properties)
+        if has_collar(raster):
+            raster = RasterFile(self.image, self.image.name, band_names=self.band_names, nodata=0.0)
+        if not self.masks:
+            return raster
+        return Masked(raster, [(RasterFile(path, path.name), kept) for path, kept in self.masks])
 
 
 def acquisitions(ref: ImageRef, reader: Reader, base: str | None) -> list[Acquisition]:
@@ -108,22 +123,48 @@ def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acq
     if not data:
         raise EmptyItem(f'STAC Item {name} has no image: give one asset the role "data"')
     image = min(data, key=lambda asset: not _is_panchromatic(asset))
+    others = [asset for asset in data if asset is not image and _bands(asset)]
+    if _is_panchromatic(image) and others:
+        alone = {key: asset for key, asset in assets.items() if asset is not image}
+        colours = _from_item({**item, "assets": alone}, reader, base)
+    else:
+        colours = None
     path, address = reader.local(str(image["href"]), base)
     named = [
         reader.local(str(asset["href"]), base)[0]
         for asset in assets.values()
         if _is_rpc(asset) and asset is not image
     ]
-    bands = [band for band in image.get("bands") or () if isinstance(band, Mapping)]
+    masks = [
+        (reader.local(str(asset["href"]), base)[0], not _roles(asset) & CLOUDS)
+        for asset in assets.values()
+        if _roles(asset) & (CLOUDS | DATA_MASKS) and "data" not in _roles(asset)
+    ]
+    bands = _bands(image)
     properties = item.get("properties")
     return Acquisition(
         id=name,
         image=path,
-        rpc_files=named or _sidecars(path, address, reader),
+        rpc_files=_of(path, named) or _sidecars(path, address, reader) or named,
         properties=properties if isinstance(properties, Mapping) else {},
         band_names=_band_names(bands),
         nodata=_nodata([image, *bands]),
+        masks=masks,
+        colours=colours,
     )
+
+
+def _of(image: Path, documents: Sequence[Path]) -> list[Path]:
+    """Return the documents that are named after an image: a bundle has one for each."""
+    return [path for path in documents if path.stem.lower().startswith(image.stem.lower())]
+
+
+def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [band for band in asset.get("bands") or () if isinstance(band, Mapping)]
+
+
+def _roles(asset: Mapping[str, Any]) -> set[str]:
+    return {str(role) for role in asset.get("roles") or ()}
 
 
 def _from_raster(path: Path, address: str, reader: Reader) -> Acquisition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "SRTMHGT", "PNG", "JPEG")
 MAX_SIDE = 1_000_000
 MAX_PIXELS_PER_BYTE = 4000
 TILE_PX = 512
+CACHE = {"GDAL_CACHEMAX": 128}
+"""Megabytes of decoded tiles that are kept: by default GDAL takes a twentieth of the machine."""
 
 
 class RasterFile:
@@ -42,7 +45,7 @@ class RasterFile:
         """Open *path*; *shown* is its name in messages. Raises AssetUnreadable."""
         self._shown = shown
         self._lock = threading.Lock()
-        with rasterio.Env(), _quiet():
+        with rasterio.Env(**CACHE), _quiet():
             try:
                 self._file = DatasetReader(str(path), driver=list(DRIVERS), sharing=False)
             except RasterioIOError:
@@ -121,7 +124,7 @@ class RasterFile:
 
     def _known(self, window: Window, indexes: list[int]) -> NDArray[np.float32]:
         try:
-            with self._lock:
+            with self._lock, rasterio.Env(**CACHE):
                 stored = self._file.read(indexes, window=window)
                 masks = self._file.read_masks(indexes, window=window) if self._gaps else None
         except RasterioIOError:
@@ -135,6 +138,58 @@ class RasterFile:
             # a pixel is absent only when all its bands are: a black band alone is a colour
             values[:, (stored == self._nodata).all(axis=0)] = np.nan
         return values
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A raster without the pixels that masks take away: clouds, or what holds no data.
+
+    A mask has one band over the same ground, with the raster's pixels or whole multiples of them.
+    """
+
+    raster: RasterFile
+    masks: Sequence[tuple[RasterFile, bool]]
+    """A mask, and whether its pixels that are not nought are kept (else those are taken away)."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__dict__["raster"], name)
+
+    def read(
+        self,
+        row0: int = 0,
+        col0: int = 0,
+        height: int | None = None,
+        width: int | None = None,
+        bands: Sequence[int] | None = None,
+    ) -> NDArray[np.float32]:
+        values = self.raster.read(row0, col0, height, width, bands)
+        rows, cols = (
+            np.arange(first, first + n)
+            for first, n in zip((row0, col0), values.shape[1:], strict=True)
+        )
+        for mask, kept in self.masks:
+            coarse = [
+                at * theirs // ours
+                for at, theirs, ours in zip(
+                    (rows, cols), mask.shape[1:], self.raster.shape[1:], strict=True
+                )
+            ]
+            first = [int(at[0]) for at in coarse]
+            size = [int(at[-1]) - int(at[0]) + 1 for at in coarse]
+            # nodata of a mask is its nought
+            there = np.nan_to_num(mask.read(first[0], first[1], size[0], size[1], [0])[0]) != 0
+            known = there[np.ix_(coarse[0] - first[0], coarse[1] - first[1])]
+            values[:, known != kept] = np.nan
+        return values
+
+
+def has_collar(raster: RasterFile) -> bool:
+    """Say whether a whole edge of an image is nought in all bands: a border, not what was seen."""
+    _, rows, cols = raster.shape
+    edges = ((0, 0, 1, cols), (rows - 1, 0, 1, cols), (0, 0, rows, 1), (0, cols - 1, rows, 1))
+    return any(not np.any(raster.read(*edge)) for edge in edges)
 
 
 def _opened(
@@ -204,7 +259,7 @@ def write_cog(source: Path, target: Path, *, floating: bool) -> None:
     level 3 a quarter less than level 6 and 2 % more bytes.
     """
     resampling = "AVERAGE" if floating else "NEAREST"
-    with rasterio.Env():
+    with rasterio.Env(**CACHE):
         copy(
             source,
             target,

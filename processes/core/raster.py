@@ -128,3 +128,5 @@ class Image:
     """Sensor models found beside the image: (file name, text)."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """STAC properties: datetime, gsd, view:off_nadir, …; empty for a bare GeoTIFF."""
+    colours: Image | None = None
+    """The multispectral image that was taken with a panchromatic one."""
