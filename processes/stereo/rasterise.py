@@ -60,8 +60,13 @@ def rasterise(
     z: NDArray[np.float64],
     weight: NDArray[np.float32],
     grid: Grid,
+    *,
+    told_m: float = 0.0,
 ) -> Cells:
-    """Return heights on *grid* of points in its reference system; NaN points are left out."""
+    """Return heights on *grid* of points in its reference system; NaN points are left out.
+
+    *told_m*: heights no further apart cannot be told to be of two surfaces.
+    """
     inverse = ~grid.transform
     points, begin, base = _in_cells(
         np.ascontiguousarray(x, np.float64).reshape(-1),
@@ -72,7 +77,7 @@ def rasterise(
         grid.height,
         grid.width,
     )
-    gap_m = max(CLEAR_GAP_M, 1.2 * grid.cell_m)
+    gap_m = max(CLEAR_GAP_M, 1.2 * grid.cell_m, told_m)
     nearness = np.exp(-2.0 * (np.arange(_STEPS + 1) + 0.5) / _STEPS * REACH_CELLS**2)
     return Cells(
         *_cells(

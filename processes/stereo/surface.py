@@ -40,6 +40,8 @@ DEEP_M, WORTH_M2 = 4.0, 100.0
 FRAME_STEP_PX = 64
 """Blocks have the pixels of images halved six times in common."""
 STRAY_M, STRAY_M2 = 4.0, 60.0
+TOLD_PX = 0.25
+"""Disparities that differ by less are of one surface, whatever height that makes."""
 RIM_M = 3.0
 """Voids at the outer rim are filled no further from measured cells than this."""
 
@@ -281,7 +283,7 @@ def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers
     disparity = np.where(over, np.float32(np.nan), found.disparity)
     confidence = np.where(over, np.float32(0.0), found.confidence)
     east, north, height = rays.points(disparity)
-    cells = rasterise(east, north, height, confidence, grid)
+    cells = rasterise(east, north, height, confidence, grid, told_m=TOLD_PX / frame.px_per_m)
     return _Heights(cells.dsm, trust_of(confidence, east, north, grid, cells.dsm))
 
 

@@ -142,3 +142,20 @@ def test_a_roof_does_not_grow_into_the_void_beside_it():
     cx, _ = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
     assert np.isnan(dsm[cx > rim + 0.3]).all()
     assert np.isfinite(dsm[cx < rim - 0.3]).all()
+
+
+def test_a_steep_slope_measured_coarsely_is_one_surface():
+    """A face of 52° seen with a narrow base: a step of disparity is more than a gap."""
+    x, y = lattice()
+    slope = 1.28 * (x - EAST)
+    step = 1.1
+    stepped = np.round(slope / step) * step
+    of_steps = step / np.sqrt(12.0)
+    cx, _ = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
+
+    def error(told_m):
+        dsm = rasterise(x, y, stepped, ones(slope), GRID, told_m=told_m).dsm
+        assert told_m == 0 or np.isfinite(dsm).all()
+        return np.nanstd(dsm - 1.28 * (cx - EAST))
+
+    assert error(1.5) < 0.9 * of_steps < error(0.0)
