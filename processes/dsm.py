@@ -58,9 +58,9 @@ Geometry = Annotated[
 ]
 
 WORKERS = 2
-BLOCK_PX, SMALLEST_BLOCK_PX = 1200, 128
+BLOCK_PX, SMALLEST_BLOCK_PX = 1600, 128
 """Largest side of a block, in pixels of the images, and the smallest, in cells …"""
-PIXEL_BYTES = 250.0
+PIXEL_BYTES = 150.0
 """… and what one takes for each of its pixels, margins included."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
