@@ -16,6 +16,7 @@ from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import ImageRef, StacObject
 from processes.core.raster import Image, RasterSource
 from workers.cog import Masked, RasterFile, has_collar
+from workers.metadata import facts_of
 from workers.reader import Reader, path_of
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -142,12 +143,13 @@ def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acq
     ]
     bands = _bands(image)
     properties = item.get("properties")
+    facts, names = _facts(path, address, reader)
     return Acquisition(
         id=name,
         image=path,
         rpc_files=_of(path, named) or _sidecars(path, address, reader) or named,
-        properties=properties if isinstance(properties, Mapping) else {},
-        band_names=_band_names(bands),
+        properties=facts | dict(properties if isinstance(properties, Mapping) else {}),
+        band_names=_band_names(bands) or _fitting(names, path),
         nodata=_nodata([image, *bands]),
         masks=masks,
         colours=colours,
@@ -169,9 +171,36 @@ def _roles(asset: Mapping[str, Any]) -> set[str]:
 
 def _from_raster(path: Path, address: str, reader: Reader) -> Acquisition:
     stem = PurePosixPath(path_of(address)).stem if "://" in address else path.stem
+    facts, names = _facts(path, address, reader)
     return Acquisition(
-        id=stem, image=path, rpc_files=_sidecars(path, address, reader), properties={}
+        id=stem,
+        image=path,
+        rpc_files=_sidecars(path, address, reader),
+        properties=facts,
+        band_names=_fitting(names, path),
     )
+
+
+def _facts(path: Path, address: str, reader: Reader) -> tuple[dict[str, Any], list[str]]:
+    """Return what the provider's metadata beside an image say of it, and the names of its bands."""
+    stem = path.stem
+    names = [f"{stem}{ending}" for ending in (".IMD", ".imd", ".XML", ".xml")]
+    if stem.startswith("IMG_"):
+        names.append("DIM_" + stem[4:].rsplit("_R", 1)[0] + ".XML")
+    for name in names:
+        sibling = reader.sibling(name, address)
+        if sibling is not None:
+            facts, bands = facts_of(_text(sibling[0]))
+            if facts or bands:
+                return facts, bands
+    return {}, []
+
+
+def _fitting(names: Sequence[str], path: Path) -> list[str] | None:
+    """Return names of bands if there are as many as the image has, else none."""
+    if not names:
+        return None
+    return list(names) if RasterFile(path, path.name).shape[0] == len(names) else None
 
 
 def _sidecars(path: Path, address: str, reader: Reader) -> list[Path]:
@@ -181,7 +210,8 @@ def _sidecars(path: Path, address: str, reader: Reader) -> list[Path]:
     if stem.startswith("IMG_"):
         # DIMAP: IMG_PHR1B_P_…_R1C1.TIF has its model in RPC_PHR1B_P_….XML
         names.append("RPC_" + stem[4:].rsplit("_R", 1)[0] + ".XML")
-    names.append(f"RPC_{stem}.XML")
+    # WorldView: all metadata in one
+    names += [f"RPC_{stem}.XML", f"{stem}.XML", f"{stem}.xml"]
     found = []
     for name in names:
         sibling = reader.sibling(name, address)

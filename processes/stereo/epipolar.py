@@ -76,6 +76,16 @@ class Lattice:
         i, j = np.asarray(rows, float) / STEP_PX, np.asarray(cols, float) / STEP_PX
         return _bilinear(self.row, i, j), _bilinear(self.col, i, j)
 
+    @property
+    def step_px(self) -> float:
+        """Pixels of the image to one of the grid, along its rows and columns together."""
+        by_row, by_col = (
+            np.array([v[1:, :-1] - v[:-1, :-1], v[:-1, 1:] - v[:-1, :-1]]) / STEP_PX
+            for v in (self.row, self.col)
+        )
+        area = by_row[0] * by_col[1] - by_row[1] * by_col[0]
+        return float(np.sqrt(np.abs(np.median(area))))
+
     def window(self, shape: tuple[int, int], margin: int = 4) -> tuple[int, int, int, int]:
         """Return the part of an image that the nodes touch: row0, col0, height, width."""
         row0 = int(np.clip(np.floor(np.nanmin(self.row)) - margin, 0, shape[0]))

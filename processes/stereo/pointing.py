@@ -52,6 +52,10 @@ built scenes, two sizes each, all of them were 0.02 to 0.08 px off across, the b
 0.01 px from where ever fewer of them lead."""
 
 
+FINER = 1.2
+"""An image with more pixels than this to one of the frame is smoothed first: it would alias."""
+
+
 @dataclass(frozen=True)
 class View:
     """One image as stereo needs it: its sensor model and a way to read it."""
@@ -73,7 +77,19 @@ def rectified(view: View, frame: EpipolarFrame, side: str) -> Pixels:
         return np.full(frame.shape, np.nan, np.float32)
     bands = view.read(row0, col0, height, width)
     grey = bands.mean(axis=0, dtype=np.float32)[None]
+    if (coarser := lattice.step_px) > FINER:
+        grey = low_passed(grey[0], coarser)[None]
     return np.asarray(resample(grey, lattice, frame.shape, (row0, col0))[0])
+
+
+def low_passed(image: Pixels, coarser: float) -> Pixels:
+    """Return what an image shows at pixels *coarser* times larger; NaN stays where it is."""
+    sigma = 0.5 * float(np.sqrt(coarser**2 - 1.0))
+    known = np.isfinite(image)
+    weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)
+    total = cv2.GaussianBlur(np.where(known, image, np.float32(0)), (0, 0), sigma)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(known, total / weight, np.float32(np.nan))
 
 
 Piece = tuple[Floats, Floats]

@@ -8,6 +8,7 @@ heights are metres above the ellipsoid.
 |---|---|---|
 | GeoTIFF tags (GDAL's names), `_RPC.TXT`, `.RPB` | (0, 0) | as it is |
 | OSSIM `.geom` | (0, 0) | as it is |
+| WorldView .XML (its RPB part) | (0, 0) | as it is |
 | DIMAP XML | (1, 1) | less one |
 
 A document may describe a whole acquisition of which the raster is a crop: `shifted` moves the
@@ -197,6 +198,8 @@ def from_tags(tags: Mapping[str, Any], *, name: str) -> RpcModel:
 def _reader(name: str, text: str) -> Callable[[str, str], RpcModel] | None:
     head = text.lstrip("\ufeff \t\r\n")
     if head.startswith("<"):
+        if re.search(r"<(\w+:)?RPB>", text):
+            return read_worldview
         return read_dimap if "Rational_Function_Model" in text else None
     if re.search(r"^\s*(line_num_coeff_00|polynomial_format)\s*:", text, re.M):
         return read_geom
@@ -237,17 +240,37 @@ def read_rpb(name: str, text: str) -> RpcModel:
     return _model(name, values.get, 1, order_a=order_a)
 
 
+def read_worldview(name: str, text: str) -> RpcModel:
+    """Return the model in the RPB part of a WorldView .XML: as in its `.RPB`."""
+    root = _xml(name, text)
+    part = root.find(".//RPB")
+    given = {e.tag.upper(): (e.text or "").strip() for e in (root if part is None else part).iter()}
+    values = {}
+    for ours in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT"):
+        values[f"{ours}_OFF"] = given.get(f"{ours}OFFSET")
+        values[f"{ours}_SCALE"] = given.get(f"{ours}SCALE")
+        values[f"{ours}_NUM_COEFF"] = given.get(f"{ours}NUMCOEF")
+        values[f"{ours}_DEN_COEFF"] = given.get(f"{ours}DENCOEF")
+    return _model(name, values.get, 1, order_a=given.get("SPECID", "").upper() == "RPC00A")
+
+
+def _xml(name: str, text: str) -> ET.Element:
+    """Return a document whose tags have lost their namespaces. Raises BrokenRpc."""
+    try:
+        root = ET.fromstring(text.lstrip("\ufeff \t\r\n"))
+    except ET.ParseError as fault:
+        raise BrokenRpc(f"{name} is not well-formed XML: {fault}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
 def read_dimap(name: str, text: str) -> RpcModel:
     """Return the model of a DIMAP RPC file (Pleiades, SPOT 6/7): first pixel is (1, 1).
 
     The file holds image-to-ground too ("direct"); the two must tell the same ground.
     """
-    try:
-        root = ET.fromstring(text)
-    except ET.ParseError as fault:
-        raise BrokenRpc(f"{name} is not well-formed XML: {fault}") from None
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+    root = _xml(name, text)
     inverse, direct = root.find(".//Inverse_Model"), root.find(".//Direct_Model")
     validity = root.find(".//RFM_Validity")
     if inverse is None or validity is None:

@@ -263,10 +263,11 @@ def test_images_of_two_resolutions_are_matched(
     work: LocalWorkspace, village: Path, tmp_path: Path
 ) -> None:
     text = (village / "right_RPC.TXT").read_text()
-    (tmp_path / "right_RPC.TXT").write_text(coarser(text, 1.6))
-    small = shrunk(pixels_of(village, "right"), 1.6)
+    (tmp_path / "right_RPC.TXT").write_text(coarser(text, 2.5))
+    small = shrunk(pixels_of(village, "right"), 2.5)
     right = written(tmp_path / "right.tif", np.rint(small).astype(np.uint16))
     made = model(work, [Asset(href=str(village / "left.tif")), Asset(href=str(right))])
     with rasterio.open(made.dsm.href) as file:
         cell_m = file.transform.a
-    assert completeness(error(made, village, cell_m)) > 0.7
+    assert cell_m == 0.9
+    assert completeness(error(made, village, cell_m)) > 0.77  # 0.765 without the low-pass
