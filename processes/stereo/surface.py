@@ -163,19 +163,30 @@ def _fused(
 def _completed(
     scene: Scene, known: _Heights, pair: Pair, ground: Polygon, grid: Grid, workers: int
 ) -> _Heights:
-    """Return *known* with its wide voids filled by a further pair, brought to its level."""
-    count, holes = _parts(~np.isfinite(known.dsm) & cells_inside(ground, grid))
-    deep = _depth(holes > 0) * grid.cell_m > DEEP_M
-    wide = np.zeros(count, bool)
-    wide[np.unique(holes[deep])] = True
-    wide[0] = False
-    if np.count_nonzero(deep) * grid.cell_m**2 < WORTH_M2:
+    """Return *known* with its wide voids filled by a further pair, if they are worth it."""
+    wide = _wide_voids(known.dsm, cells_inside(ground, grid), grid.cell_m)
+    if not wide.any():
         return known
-    new = _pair_surface(scene, pair, ground, grid, workers)
+    share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
+    return _filled(known, _pair_surface(scene, pair, ground, grid, workers), wide, share)
+
+
+def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
+    """Return the voids within *seen* that are somewhere deep; none if that is too little in all."""
+    count, holes = _parts(~np.isfinite(dsm) & seen)
+    deep = _depth(holes > 0) * cell_m > DEEP_M
+    wide = np.zeros(count, bool)
+    if np.count_nonzero(deep) * cell_m**2 >= WORTH_M2:
+        wide[np.unique(holes[deep])] = True
+        wide[0] = False
+    return np.asarray(wide[holes])
+
+
+def _filled(known: _Heights, new: _Heights, where: NDArray[np.bool_], share: float) -> _Heights:
+    """Return *known* with *new* there, brought to its level and trusted by a *share* only."""
     apart = (known.dsm - new.dsm)[np.isfinite(known.dsm) & np.isfinite(new.dsm)]
     level = np.float32(np.median(apart)) if apart.size >= 100 else np.float32(0.0)
-    take = wide[holes] & np.isfinite(new.dsm)
-    share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
+    take = where & np.isfinite(new.dsm)
     return _Heights(
         np.where(take, new.dsm + level, known.dsm),
         np.where(take, new.trust * np.float32(share), known.trust),

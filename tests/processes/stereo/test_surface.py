@@ -6,7 +6,18 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from processes.stereo.fuse import Origin
-from processes.stereo.surface import RIM_M, STRAY_M, STRAY_M2, _beyond_rim, _stray
+from processes.stereo.surface import (
+    DEEP_M,
+    RIM_M,
+    STRAY_M,
+    STRAY_M2,
+    WORTH_M2,
+    _beyond_rim,
+    _filled,
+    _Heights,
+    _stray,
+    _wide_voids,
+)
 
 SHAPE = (80, 120)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -82,3 +93,45 @@ def test_what_could_not_be_filled_at_the_rim_is_beyond_it() -> None:
     within[:, 90:] = Origin.SEEN
     assert _beyond_rim(origin, CELL_M)[:, 88:90].all()
     assert not _beyond_rim(within, CELL_M).any()
+
+
+def land(void: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return np.where(void, np.nan, 100.0 + 0.1 * COL).astype(np.float32)
+
+
+def test_a_wide_void_is_worth_a_pair_and_narrow_ones_are_not() -> None:
+    wide, narrow = square(10, 10, 40), (ROW >= 10) & (ROW < 70) & (COL >= 70) & (COL < 76)
+    core = round(40 - 2 * DEEP_M / CELL_M)
+    assert (core * CELL_M) ** 2 > WORTH_M2
+    everywhere = np.ones(SHAPE, bool)
+    assert_array_equal(_wide_voids(land(wide | narrow), everywhere, CELL_M), wide)
+    assert not _wide_voids(land(narrow), everywhere, CELL_M).any()
+
+
+def test_one_deep_spot_alone_is_not_worth_a_pair() -> None:
+    side = round(2 * DEEP_M / CELL_M) + 8
+    assert not _wide_voids(land(square(10, 10, side)), np.ones(SHAPE, bool), CELL_M).any()
+
+
+def test_a_void_counts_where_the_pair_sees_it() -> None:
+    void, seen = square(10, 10, 60), COL < 40
+    assert_array_equal(_wide_voids(land(void), seen, CELL_M), void & seen)
+    assert not _wide_voids(land(void), COL >= 70, CELL_M).any()
+
+
+def test_a_further_pair_fills_the_void_at_the_level_of_what_is_known() -> None:
+    void, missing, trust = square(10, 10, 40), square(20, 20, 5), np.full(SHAPE, 0.8, np.float32)
+    known = _Heights(land(void), np.where(void, 0, trust).astype(np.float32))
+    new = _Heights(land(missing) - np.float32(3.0), trust)
+    found = _filled(known, new, void, 0.25)
+    np.testing.assert_allclose(found.dsm, land(missing), atol=1e-4)
+    np.testing.assert_allclose(found.trust[void & ~missing], 0.2)
+    np.testing.assert_allclose(found.trust[~void], 0.8)
+    assert (found.trust[missing] == 0).all()
+
+
+def test_pairs_with_too_little_in_common_keep_their_heights() -> None:
+    void = ~square(0, 0, 9)
+    known = _Heights(land(void), np.full(SHAPE, 0.5, np.float32))
+    new = _Heights(land(np.zeros(SHAPE, bool)) + 7, np.full(SHAPE, 0.5, np.float32))
+    np.testing.assert_allclose(_filled(known, new, void, 1.0).dsm[void], new.dsm[void])
