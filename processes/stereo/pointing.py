@@ -328,7 +328,7 @@ def _steadiest(matches: Floats, doubt: Floats) -> Floats:
     return np.asarray(matches[np.argsort(doubt, kind="stable")[:most]])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _cubic(t):  # type: ignore[no-untyped-def]
     """Return the four Catmull-Rom weights at a fraction, and their derivatives."""
     u = 1.0 - t

@@ -160,6 +160,8 @@ def plot(rows: list[Row], path: Path) -> None:
         axis.axhline(BARS[name], color="#c04040", linestyle="--", linewidth=1)
         axis.set(xscale="log", xlabel="km² of surface model, 0.5 m", ylim=(0, None))
         axis.set_ylabel(name.split(" (")[0])
+        axis.set_xticks(km2, [f"{value:.2g}" for value in km2])
+        axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
     figure.suptitle(f"orograph run dsm, two images, {measured_on()}", fontsize=9)
     figure.savefig(path, dpi=130)
