@@ -205,6 +205,21 @@ def test_jobs_find_the_worker_they_need(alone: Bench, monkeypatch: pytest.Monkey
             assert alone.until(waiting.id, "successful").queue == "cpu"
 
 
+def test_two_workers_take_two_jobs_side_by_side(alone: Bench) -> None:
+    holder = "SELECT worker FROM orograph.job WHERE id = %s"
+    with worker_process(alone.settings), worker_process(alone.settings):
+        both = [alone.send(pause=5), alone.send(pause=5)]
+        for job_id in both:
+            alone.until(job_id, "running", "successful")
+        # neither waited for the other: each has a worker of its own, at the same time
+        assert {alone.job(job_id).status for job_id in both} == {"running"}
+        found = [alone.conn.execute(holder, (job_id,)).fetchone() for job_id in both]
+        assert None not in found
+        assert found[0] != found[1]
+        for job_id in both:
+            assert alone.until(job_id, "successful").attempts == 1
+
+
 def test_a_worker_that_stops_hands_its_job_back(alone: Bench) -> None:
     with worker_process(alone.settings):
         job_id = alone.send(pause=600)
