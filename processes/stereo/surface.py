@@ -67,7 +67,7 @@ class Scene:
         return tuple(
             EpipolarField.over(
                 self.views[pair.left].model, self.views[pair.right].model,
-                *get_coordinates(pair.ground.envelope)[:-1].T,
+                *get_coordinates(pair.ground.minimum_rotated_rectangle)[:-1].T,
                 heights_m=self.heights_m, height_m=self.height_m, gsd_m=self.gsd_m,
             )
             for pair in self.pairs
