@@ -27,8 +27,8 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "SRTMHGT", "PNG", "JPEG")
 MAX_SIDE = 1_000_000
 MAX_PIXELS_PER_BYTE = 4000
 TILE_PX = 512
-CACHE = {"GDAL_CACHEMAX": 128}
-"""Megabytes of decoded tiles that are kept: by default GDAL takes a twentieth of the machine."""
+CACHE = {"GDAL_CACHEMAX": 128 * 2**20}
+"""Bytes of decoded tiles that are kept: by default GDAL takes a twentieth of the machine."""
 
 
 class RasterFile:
