@@ -37,8 +37,11 @@ def test_no_seam_between_blocks(
     beside[:, side - NEAR : side + NEAR] = True
     apart = np.abs(many - one)
     assert np.array_equal(np.isfinite(one)[beside], np.isfinite(many)[beside])
-    assert np.mean(apart[beside & np.isfinite(apart)] <= 0.05) > 0.999
-    assert np.mean(apart[(from_one == 1) & (from_many == 1)] <= 0.05) > 0.999
+    measured = (from_one == 1) & (from_many == 1)
+    assert np.mean(apart[beside & measured] <= 0.05) > 0.999
+    assert np.mean(apart[measured] <= 0.05) > 0.999
+    # a filled cell may hang on one far measurement
+    assert np.mean(apart[beside & np.isfinite(apart)] <= 0.05) > 0.997
     # a step would show across the border itself, and nowhere else
     for axis in (0, 1):
         here, there = (np.take(many - one, side - k, axis) for k in (0, 1))
