@@ -317,7 +317,9 @@ def test_results_of_a_job_that_runs_are_not_ready(client: TestClient, worker: An
         client.delete(location)
 
 
-@pytest.mark.parametrize("job", [f"invalid-job-{uuid4()}", str(uuid4()), "..%2f..", "%00", "é"])
+@pytest.mark.parametrize(
+    "job", ["invalid-job", "7c1f0f3a-93a5-4a0c-8f29-3a1e6b1f9c57", "..%2f..", "%00", "é"]
+)
 @pytest.mark.parametrize("part", ["", "/results", "/results/message"])
 def test_no_such_job(client: TestClient, job: str, part: str) -> None:
     answer = client.get(f"/jobs/{job}{part}", headers=AS_JSON)
