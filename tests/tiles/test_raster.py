@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from starlette.testclient import TestClient
 
 from tiles import raster
 from tiles.kept import Kept
-from workers.cog import write_cog
 
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
 TO_DEGREES = Transformer.from_crs("EPSG:32631", "OGC:CRS84", always_xy=True)
@@ -247,17 +245,6 @@ def test_a_picture_is_kept_and_not_sent_twice(client: TestClient, at: str) -> No
     assert client.get(address).content == first.content
     other = client.get(address + "?rescale=0,200")
     assert other.headers["etag"] != first.headers["etag"]
-
-
-def test_the_first_picture_does_not_read_every_block_again_for_each_row(
-    village: Path, tmp_path: Path
-) -> None:
-    """GDAL_CACHEMAX=128 was 128 bytes: the first tile of a raster took four seconds."""
-    write_cog(village / "truth/dsm.tif", tmp_path / "dsm.tif", floating=True)
-    start = time.process_time()
-    with rasterio.Env(**raster.GDAL):
-        raster.value_ranges(str(tmp_path / "dsm.tif"))
-    assert time.process_time() - start < 1
 
 
 def test_what_was_not_asked_for_longest_is_forgotten() -> None:

@@ -15,6 +15,7 @@ from shapely.geometry import box
 from processes.core.errors import AssetMissing, GridMismatch, InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process
 from processes.core.raster import Grid, Raster
+from workers.cog import CACHE, TILE_PX
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace, finished, results
 
@@ -204,3 +205,9 @@ def test_a_steps_progress_moves_its_job(tmp_path):
 def test_a_missing_file_is_named(work):
     with pytest.raises(AssetMissing, match=r"nowhere\.tif"):
         work.open_raster(Asset(href="/tmp/nowhere.tif"))
+
+
+def test_a_row_of_blocks_fits_into_the_cache() -> None:
+    """rasterio hands a number on as bytes: 128 made GDAL read each block again for each row."""
+    a_row_of_tiles = 20 * TILE_PX * TILE_PX * np.dtype(np.float32).itemsize
+    assert CACHE["GDAL_CACHEMAX"] > a_row_of_tiles
