@@ -121,7 +121,7 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     buildings: list[Building] = []
     tiles = list(_tiles(scene.grid))
     for number, tile in enumerate(tiles):
-        work.progress(0.3 + 0.65 * number / len(tiles), f"drawing {len(buildings)} buildings")
+        work.progress(0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}")
         buildings += _drawn(scene, mask, tile, taste, block=len(buildings))
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())

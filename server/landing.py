@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from server.pages import outside, page, wants_html
+from server.services import SERVICES, Service
 
 OPENAPI_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 TITLE = "Orograph"
@@ -50,6 +51,18 @@ def router(conformance: list[str], openapi: Callable[[], dict[str, Any]]) -> API
             return page(request, "api.html", document)
         return JSONResponse(document, media_type=OPENAPI_TYPE)
 
+    def add(service: Service) -> None:
+        @routes.get(service.path, operation_id=f"get{service.name}", tags=["Capabilities"])
+        def served(request: Request) -> Response:
+            """What can be asked for here, as templates of addresses."""
+            body = service.document(outside(request))
+            return (
+                page(request, "service.html", body) if wants_html(request) else JSONResponse(body)
+            )
+
+    for service in SERVICES:
+        add(service)
+
     return routes
 
 
@@ -74,6 +87,8 @@ def links(url: str) -> list[dict[str, str]]:
         ("/collections", REL + "data", "application/json", "Collections"),
         ("/collections?f=html", "data", "text/html", "Collections"),
         ("/stac/", "child", "application/json", "STAC catalogue"),
+        *((s.path, "related", "application/json", s.title) for s in SERVICES),
+        *((f"{s.path}?f=html", "related", "text/html", s.title) for s in SERVICES),
     )
     return [
         {"href": url + path, "rel": rel, "type": kind, "title": title}

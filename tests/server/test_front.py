@@ -37,7 +37,9 @@ def behind() -> Any:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/processes", "/processes/echo", "/processes?limit=1"])
+@pytest.mark.parametrize(
+    "path", ["/", "/processes", "/processes/echo", "/processes?limit=1", "/raster"]
+)
 @pytest.mark.parametrize("arrives", ["", "/geo/maps"])
 def test_links_are_those_of_the_public_url(behind: Any, path: str, arrives: str) -> None:
     client = behind(public_url="https://city.example/geo/maps/")
@@ -182,6 +184,20 @@ def test_pages_say_what_an_input_is_called_and_why_a_job_failed(
         fault = {"type": "NoRpc", "detail": "<b>left</b> has no sensor model"}
         jobs.fail(conn, row.id, claimed.fence, fault)
     assert "&lt;b&gt;left&lt;/b&gt; has no sensor model" in client.get("/jobs", headers=PAGE).text
+
+
+@pytest.mark.parametrize("path", ["/raster", "/vector", "/3dtiles", "/products"])
+def test_where_tiles_and_files_are_is_said(client: TestClient, path: str) -> None:
+    templates = [link["href"] for link in client.get(path).json()["links"] if "templated" in link]
+    url = str(client.base_url).rstrip("/")
+    parts = [re.sub("{[^}]*}", "part", template.removeprefix(url)) for template in templates]
+    routes = [
+        re.compile(re.sub("{[^}]*}", "[^/]+", route))
+        for route in client.get("/api").json()["paths"]
+    ]
+    assert parts
+    assert [p for p in parts if not any(route.fullmatch(p) for route in routes)] == []
+    assert all(template in client.get(path, headers=PAGE).text for template in templates)
 
 
 def test_f_outweighs_accept(client: TestClient) -> None:
