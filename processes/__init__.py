@@ -16,6 +16,7 @@ from processes.echo import ECHO
 from processes.footprints import FOOTPRINTS
 from processes.mesh import MESH
 from processes.ortho import ORTHO
+from processes.pointcloud import POINTCLOUD
 from processes.qualify import QUALIFY
 
 _ALL: tuple[Process[Any, Any], ...] = (
@@ -24,6 +25,7 @@ _ALL: tuple[Process[Any, Any], ...] = (
     DSM,
     DTM,
     ORTHO,
+    POINTCLOUD,
     FOOTPRINTS,
     BUILDINGS,
     MESH,

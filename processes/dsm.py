@@ -29,10 +29,11 @@ from processes.core.process import (
     Inputs,
     Layer,
     Outputs,
+    PointLayer,
     Process,
     Workspace,
 )
-from processes.core.raster import Grid, Image, Raster, RasterSource
+from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 
 if TYPE_CHECKING:
     import geopandas
@@ -62,6 +63,8 @@ BLOCK_PX, SMALLEST_BLOCK_PX = 1600, 128
 """Largest side of a block, in pixels of the images, and the smallest, in cells …"""
 PIXEL_BYTES = 150.0
 """… and what one takes for each of its pixels, margins included."""
+POINT_BYTES = 40.0
+"""What a point cloud takes besides, for each pixel and pair."""
 MARGIN_M = 40.0
 MOST_PAIRS = 6
 FEWEST_GCPS = 3
@@ -129,6 +132,13 @@ class DsmOutputs(Outputs):
 
 def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
     """Return the surface model of a scene."""
+    return measured(inputs, work)[0]
+
+
+def measured(
+    inputs: DsmInputs, work: Workspace, points: PointLayer | None = None
+) -> tuple[DsmOutputs, Asset | None]:
+    """Return the surface model of a scene, and, if asked for, the points it is made from."""
     from processes.core.gpu import chosen
 
     device = chosen(work.device)
@@ -149,17 +159,21 @@ def run(inputs: DsmInputs, work: Workspace) -> DsmOutputs:
         work.progress(0.15 + 0.8 * done / blocks, f"surface: block {done} of {blocks}")
 
     block_px = _block_px(grid, scene.gsd_m)
+    kernel_workers = WORKERS if block_px >= max(grid.shape) else 1
+    layers = _layers(views, tied)
     assets = work.map_layers(
-        _layers(views, tied),
-        _kernel(scene, area, workers=WORKERS if block_px >= max(grid.shape) else 1),
+        [*layers, points] if points else layers,
+        _kernel(scene, area, workers=kernel_workers, points=points is not None),
         grid=grid,
         margin_m=MARGIN_M,
         block_px=block_px,
-        cell_bytes=PIXEL_BYTES * max(grid.cell_m / scene.gsd_m, 1.0) ** 2,
+        cell_bytes=(PIXEL_BYTES + (POINT_BYTES * len(scene.pairs) if points else 0))
+        * max(grid.cell_m / scene.gsd_m, 1.0) ** 2,
         each=each,
     )
     work.progress(1.0, "surface model written")
-    return DsmOutputs(dsm=assets[0], confidence=assets[1], ortho_mask=assets[2])
+    made = DsmOutputs(dsm=assets[0], confidence=assets[1], ortho_mask=assets[2])
+    return made, assets[-1] if points else None
 
 
 def open_views(images: Sequence[Image]) -> list[View]:
@@ -451,26 +465,33 @@ def plan(
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
 
 
-def _kernel(scene: Scene, area: Any, *, workers: int) -> Callable[[Grid], Sequence[Raster]]:
-    """Return the function that makes one block of the three products."""
+def _kernel(
+    scene: Scene, area: Any, *, workers: int, points: bool
+) -> Callable[[Grid], Sequence[Raster | Points]]:
+    """Return the function that makes one block of the three products, and of *points*."""
     from processes.stereo.surface import on_plane
 
     shape = None if area is None else on_plane(scene, area)
 
-    def kernel(grid: Grid) -> Sequence[Raster]:
+    def kernel(grid: Grid) -> Sequence[Raster | Points]:
         import numpy as np
 
+        from processes.stereo.cloud import Measured, cloud
         from processes.stereo.fuse import Origin
         from processes.stereo.surface import cells_inside, surface
 
-        made = surface(scene, grid, workers=workers)
+        pairs: list[Measured] | None = [] if points else None
+        made = surface(scene, grid, workers=workers, points=pairs)
         dsm, confidence, origin = made.dsm, made.confidence, made.origin
         if shape is not None:
             out = ~cells_inside(shape, grid)
             dsm = np.where(out, np.float32(np.nan), dsm)
             confidence = np.where(out, np.float32(0), confidence)
             origin = np.where(out, np.uint8(Origin.OUTSIDE), origin)
-        return [Raster(dsm, grid), Raster(confidence, grid), Raster(origin, grid)]
+        rasters = [Raster(dsm, grid), Raster(confidence, grid), Raster(origin, grid)]
+        if pairs is None:
+            return rasters
+        return [*rasters, cloud(pairs, np.where(origin == Origin.SEEN, dsm, np.nan), grid)]
 
     return kernel
 

@@ -96,13 +96,24 @@ class MapPicture:
 
 def map_picture(source: RasterSource) -> MapPicture:
     """Return *source* as a picture. Raises AssetUnreadable where it has no georeference."""
-    if source.grid is None:
-        raise AssetUnreadable("the ortho has no georeferencing: give one on a projected grid")
     names = list(source.band_names)
     rgb = [names.index(name) for name in ("red", "green", "blue") if name in names]
     if len(rgb) != 3:
         rgb = [0, 1, 2] if source.shape[0] in (3, 4) else [0, 0, 0]
-    bands = (rgb[0], rgb[1], rgb[2])
+    return _picture(source, (rgb[0], rgb[1], rgb[2]))
+
+
+def infrared(source: RasterSource) -> MapPicture | None:
+    """Return the near infrared of *source* as a grey picture, or None where it has none."""
+    if "nir" not in source.band_names:
+        return None
+    band = list(source.band_names).index("nir")
+    return _picture(source, (band, band, band))
+
+
+def _picture(source: RasterSource, bands: tuple[int, int, int]) -> MapPicture:
+    if source.grid is None:
+        raise AssetUnreadable("the ortho has no georeferencing: give one on a projected grid")
     sample = _sample(source, bands)
     low, span = np.zeros(3), np.full(3, 255.0)
     if source.dtype != "uint8" and sample.size:

@@ -23,7 +23,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.core.raster import Grid, Raster, RasterSource
+from processes.core.raster import Grid, Points, Raster, RasterSource
 from workers.program import program
 
 Window = tuple[int, int, int, int]
@@ -48,7 +48,7 @@ class ClusterUnavailable(RuntimeError):
 class Block:
     """What makes one block out of a window: rasters are read with a margin, which is cut off."""
 
-    kernel: Callable[..., Sequence[Raster]]
+    kernel: Callable[..., Sequence[Raster | Points]]
     sources: Sequence[RasterSource]
     offsets: Sequence[tuple[int, int]]
     """Rows and columns from the lattice to each source's own cells."""
@@ -66,7 +66,13 @@ class Block:
         ]
         made = self.kernel(*rasters) if rasters else self.kernel(wide)
         inner = slice(margin, margin + height), slice(margin, margin + width)
-        return [np.ascontiguousarray(raster.values[..., *inner]) for raster in made]
+        own = self.lattice.window(*window)
+        return [
+            part.within(own).values
+            if isinstance(part, Points)
+            else np.ascontiguousarray(part.values[..., *inner])
+            for part in made
+        ]
 
 
 def _squeezed(values: NDArray[Any]) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from processes.core.errors import AssetUnreadable, EmptyItem, GridMismatch, InvalidInput
 from processes.core.process import (
     COG,
+    COPC,
     GEOPACKAGE,
     GEOPARQUET,
     JSON,
@@ -32,10 +33,11 @@ from processes.core.process import (
     Inputs,
     Layer,
     Outputs,
+    PointLayer,
     Process,
     StacObject,
 )
-from processes.core.raster import Grid, Image, Raster, RasterSource
+from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 from workers.acquisitions import acquisitions, is_stac
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
 from workers.cog import BlockFile, RasterFile
@@ -44,6 +46,8 @@ from workers.reader import Reader
 
 if TYPE_CHECKING:
     import geopandas
+
+    from workers.points import PointFile
 
 MAX_TEXT_BYTES = 64 * 2**20
 TREE = "tileset.json"
@@ -191,8 +195,8 @@ class LocalWorkspace:
 
     def map_layers(
         self,
-        layers: Sequence[Layer],
-        kernel: Callable[..., Sequence[Raster]],
+        layers: Sequence[Layer | PointLayer],
+        kernel: Callable[..., Sequence[Raster | Points]],
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
@@ -207,16 +211,15 @@ class LocalWorkspace:
         margin = int(np.ceil(margin_m / lattice.cell_m))
         block = Block(kernel, opened, [_offset(s, lattice) for s in opened], lattice, margin)
         wanted = windows(lattice, block_px)
-        files: list[BlockFile] = []
-        paths = [self.folder / f"{layer.name}.tif" for layer in layers]
+        files: list[BlockFile | PointFile] = []
         try:
             side = min(block_px, max(lattice.shape)) + 2 * margin
             with closing(self._computed(block, wanted, cell_bytes * side**2)) as found:
                 for done, (window, values) in enumerate(found, start=1):
                     if not files:
                         files = [
-                            BlockFile(path, layer, lattice, v.shape[0] if v.ndim == 3 else 1)
-                            for path, layer, v in zip(paths, layers, values, strict=True)
+                            self._file(layer, lattice, v.shape[0] if v.ndim == 3 else 1)
+                            for layer, v in zip(layers, values, strict=True)
                         ]
                     for file, value in zip(files, values, strict=True):
                         file.write(value, window[0], window[1])
@@ -229,7 +232,20 @@ class LocalWorkspace:
             for file in files:
                 file.abandon()
             raise
-        return tuple(Asset(href=str(path), type=COG) for path in paths)
+        return tuple(
+            Asset(href=str(self._path(layer)), type=COG if isinstance(layer, Layer) else None)
+            for layer in layers
+        )
+
+    def _file(self, layer: Layer | PointLayer, lattice: Grid, bands: int) -> BlockFile | PointFile:
+        if isinstance(layer, Layer):
+            return BlockFile(self._path(layer), layer, lattice, bands)
+        from workers.points import PointFile
+
+        return PointFile(self._path(layer), lattice)
+
+    def _path(self, layer: Layer | PointLayer) -> Path:
+        return self.folder / f"{layer.name}.{'tif' if isinstance(layer, Layer) else 'points'}"
 
     def _computed(
         self, block: Block, wanted: Sequence[Window], block_bytes: float
@@ -312,6 +328,26 @@ class LocalWorkspace:
             progress=lambda share: self.progress(share, "tiles of the terrain"),
         )
         return Asset(href=str(path), type=TILESET)
+
+    def write_points(
+        self, name: str, points: Asset, ortho: Asset, *, tileset: str
+    ) -> tuple[Asset, Asset]:
+        from workers.points import write_points
+
+        raw, _ = self._local(points.href)
+        path, start = self.folder / f"{name}.copc.laz", self._fraction
+
+        def told(share: float) -> None:
+            self.progress(start + (1.0 - start) * share, "points in their colours")
+
+        tree = write_points(
+            raw,
+            path,
+            self.folder / tileset,
+            self.open_raster(ortho),
+            progress=told,
+        )
+        return Asset(href=str(path), type=COPC), Asset(href=str(tree), type=TILESET)
 
 
 def finished(outputs: Outputs, folder: Path) -> dict[str, Any]:

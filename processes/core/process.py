@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from processes.core.errors import InvalidInput
-from processes.core.raster import Grid, Image, Raster, RasterSource
+from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 
 if TYPE_CHECKING:
     import geopandas
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+COPC = "application/vnd.laszip+copc"
 GEOJSON = "application/geo+json"
 GEOPACKAGE = "application/geopackage+sqlite3"
 GEOPARQUET = "application/vnd.apache.parquet"
@@ -93,6 +94,13 @@ class Layer:
     """Stored absence; by default NaN for floats and 0 for integers."""
 
 
+@dataclass(frozen=True)
+class PointLayer:
+    """Points that a block-wise computation measures: put down as they come, for `write_points`."""
+
+    name: str
+
+
 EachBlock = Callable[[int, int, Sequence[NDArray[Any]]], None]
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -149,8 +157,8 @@ class Workspace(Protocol):
 
     def map_layers(
         self,
-        layers: Sequence[Layer],
-        kernel: Callable[..., Sequence[Raster]],
+        layers: Sequence[Layer | PointLayer],
+        kernel: Callable[..., Sequence[Raster | Points]],
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
@@ -158,7 +166,7 @@ class Workspace(Protocol):
         cell_bytes: float = 0.0,
         each: EachBlock | None = None,
     ) -> tuple[Asset, ...]:
-        """As `map_blocks`, for a kernel that returns several rasters, one a layer.
+        """As `map_blocks`, for a kernel that returns several rasters or points, one a layer.
 
         *each* is told here, in order, how many blocks of how many are done, and what the last
         became, one array a layer.
@@ -199,6 +207,14 @@ class Workspace(Protocol):
         """Write a terrain model as 3D Tiles into folder *name*; returns its tileset.json.
 
         Raises AssetUnreadable, UnknownCrs.
+        """
+
+    def write_points(
+        self, name: str, points: Asset, ortho: Asset, *, tileset: str
+    ) -> tuple[Asset, Asset]:
+        """Write the points of a `PointLayer`, which are used up, in the colours of an ortho.
+
+        Returns NAME.copc.laz and the tileset.json in folder *tileset*.
         """
 
 

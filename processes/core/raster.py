@@ -76,6 +76,26 @@ class Raster:
     grid: Grid
 
 
+POINT = np.dtype(
+    [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("confidence", "<f4"), ("images", "u1")]
+)
+"""A measured point: its place in a grid's reference system, how sure it is (0 to 1), and how many
+images it was measured in."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Measured points, an array of POINT."""
+
+    values: NDArray[Any]
+
+    def within(self, grid: Grid) -> Points:
+        """Return those that lie in the cells of a grid."""
+        row, col = (np.rint(v) for v in grid.rowcol(self.values["x"], self.values["y"]))
+        inside = (row >= 0) & (col >= 0) & (row < grid.height) & (col < grid.width)
+        return Points(self.values[inside])
+
+
 class RasterSource(Protocol):
     """An opened raster file. Nothing is read until it is asked for."""
 

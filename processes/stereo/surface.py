@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from processes.core.raster import Grid
 from processes.stereo.canopy import raised
+from processes.stereo.cloud import Measured
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import Origin, fill, fuse
@@ -101,11 +102,14 @@ class Surface:
     origin: NDArray[np.uint8]
 
 
-def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
+def surface(
+    scene: Scene, grid: Grid, *, workers: int = 2, points: list[Measured] | None = None
+) -> Surface:
     """Return the surface over a grid; cells that fewer than two images see stay empty.
 
     Pairs with a narrow base measure heights coarsely and thicken buildings, so they are matched
     only where the good pairs leave wide voids: what a tower or a cloud hides from one of them.
+    *points*, if given, gets what each pair adds, before it is gridded.
     """
     enough = COMPARABLE * max(pair.base_to_height for pair in scene.pairs)
     parts = [
@@ -121,9 +125,9 @@ def surface(scene: Scene, grid: Grid, *, workers: int = 2) -> Surface:
         covered |= cells_inside(piece, grid)
     good = [part for part in parts if part[0].base_to_height >= enough]
     narrow = [part for part in parts if part[0].base_to_height < enough]
-    found = _fused(scene, good, grid, workers)
+    found = _fused(scene, good, grid, workers, points)
     for pair, piece in narrow:
-        found = _completed(scene, found, pair, piece, grid, workers)
+        found = _completed(scene, found, pair, piece, grid, workers, points)
     wrong = _stray(found.dsm, covered, grid.cell_m) | implausible(found.dsm, grid.cell_m)
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
@@ -143,14 +147,18 @@ class _Heights(NamedTuple):
 
 
 def _fused(
-    scene: Scene, parts: Sequence[tuple[Pair, Polygon]], grid: Grid, workers: int
+    scene: Scene,
+    parts: Sequence[tuple[Pair, Polygon]],
+    grid: Grid,
+    workers: int,
+    points: list[Measured] | None,
 ) -> _Heights:
     """Return what pairs of comparable bases say together."""
     if not parts:
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     widest = max(pair.base_to_height for pair, _ in parts)
-    found = [_pair_surface(scene, pair, piece, grid, workers) for pair, piece in parts]
+    found = [_pair_surface(scene, pair, piece, grid, workers, points) for pair, piece in parts]
     # the height error of a match goes with the inverse of the base, its weight with the square
     weights = [np.float32((pair.base_to_height / widest) ** 2) for pair, _ in parts]
     fused = fuse(
@@ -161,14 +169,24 @@ def _fused(
 
 
 def _completed(
-    scene: Scene, known: _Heights, pair: Pair, ground: Polygon, grid: Grid, workers: int
+    scene: Scene,
+    known: _Heights,
+    pair: Pair,
+    ground: Polygon,
+    grid: Grid,
+    workers: int,
+    points: list[Measured] | None,
 ) -> _Heights:
     """Return *known* with its wide voids filled by a further pair, if they are worth it."""
     wide = _wide_voids(known.dsm, cells_inside(ground, grid), grid.cell_m)
     if not wide.any():
         return known
     share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
-    return _filled(known, _pair_surface(scene, pair, ground, grid, workers), wide, share)
+    further: list[Measured] = []
+    new = _pair_surface(scene, pair, ground, grid, workers, None if points is None else further)
+    if points is not None:
+        points += [measured.only(wide) for measured in further]
+    return _filled(known, new, wide, share)
 
 
 def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
@@ -277,7 +295,14 @@ def _depth(mask: NDArray[np.bool_]) -> Pixels:
     return np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, exact), np.float32)
 
 
-def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers: int) -> _Heights:
+def _pair_surface(
+    scene: Scene,
+    pair: Pair,
+    ground: Polygon,
+    grid: Grid,
+    workers: int,
+    points: list[Measured] | None,
+) -> _Heights:
     left, right = scene.views[pair.left], scene.views[pair.right]
     x, y = (np.array(v) for v in ground.exterior.coords.xy)
     lon, lat = scene.to_degrees(x, y)
@@ -295,6 +320,14 @@ def _pair_surface(scene: Scene, pair: Pair, ground: Polygon, grid: Grid, workers
     confidence = np.where(over, np.float32(0.0), found.confidence)
     east, north, height = rays.points(disparity)
     cells = rasterise(east, north, height, confidence, grid, told_m=TOLD_PX / frame.px_per_m)
+    if points is not None:
+        widest = max(p.base_to_height for p in scene.pairs)
+        points.append(
+            Measured.of(
+                east, north, height, confidence, grid, cells.dsm,
+                views=(pair.left, pair.right), share=(pair.base_to_height / widest) ** 2,
+            )
+        )  # fmt: skip
     return _Heights(cells.dsm, trust_of(confidence, east, north, grid, cells.dsm))
 
 
