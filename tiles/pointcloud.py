@@ -24,9 +24,9 @@ from tiles.octree import Key, parent
 
 LISTED = 2000
 """Tilesets of more cells than this are cut."""
-SHARP = 8
+SHARP = 16
 """The gaps between points count as an error of so many times their size: at the 16 pixels that
-clients allow by default there is a point in every second pixel then."""
+clients allow by default there is a point in every pixel then."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
