@@ -21,6 +21,8 @@ PREVIEW_PX = 512
 """Footprints are traced on a grid of at most this many cells a side."""
 SPECK = 0.01
 """Parts and holes of a footprint smaller than this share of it are noise."""
+LAZ = "application/vnd.laszip"
+KINDS = {"f": "floating", "i": "signed", "u": "unsigned"}
 SHA256 = "1220"
 """Multihash prefix: sha2-256, 32 bytes."""
 
@@ -40,6 +42,18 @@ class Band:
 
 
 @dataclass(frozen=True)
+class PointFacts:
+    """What a LAS file says of its points."""
+
+    count: int
+    crs: str
+    bounds: tuple[float, ...]
+    """West, south, lowest, east, north, highest."""
+    dimensions: tuple[tuple[str, int, str], ...]
+    """Name, bytes, and whether floating, signed or unsigned."""
+
+
+@dataclass(frozen=True)
 class AssetFacts:
     """One file of a product. *href* is relative to the product's folder."""
 
@@ -51,8 +65,11 @@ class AssetFacts:
     grid: Grid | None = None
     bands: tuple[Band, ...] = ()
     classes: Mapping[int, str] | None = None
+    colours: Mapping[int, str] | None = None
+    """In which colour a map shows each class, as RRGGBB."""
     footprint: Mapping[str, Any] | None = None
     """Where there is valid data: GeoJSON in degrees."""
+    points: PointFacts | None = None
 
 
 def measured(folder: Path, results: Mapping[str, Any]) -> list[AssetFacts]:
@@ -72,6 +89,8 @@ def measure(name: str, folder: Path, href: str, media_type: str) -> AssetFacts:
     facts = AssetFacts(name, href, media_type, path.stat().st_size, SHA256 + digest)
     if media_type.startswith("image/tiff"):
         return _with_raster(facts, path)
+    if media_type.startswith(LAZ):
+        return replace(facts, points=_points(path))
     if path.name == "tileset.json":
         return replace(facts, footprint=_region(path))
     return replace(facts, footprint=_hull(path)) if media_type == GEOPARQUET else facts
@@ -88,6 +107,7 @@ def _with_raster(facts: AssetFacts, path: Path) -> AssetFacts:
             grid=Grid(crs, file.transform, file.height, file.width),
             bands=tuple(_band(file, index) for index in file.indexes),
             classes=classes(file.tags().get("OROGRAPH_VALUES")),
+            colours=_colours(file),
             footprint=_traced(file),
         )
 
@@ -130,6 +150,14 @@ def classes(text: str | None) -> Mapping[int, str] | None:
     return {int(number): name.strip() for number, name in found} or None
 
 
+def _colours(file: Any) -> Mapping[int, str] | None:
+    try:
+        table = file.colormap(1)
+    except ValueError:  # there is none
+        return None
+    return {value: "".join(f"{part:02X}" for part in rgba[:3]) for value, rgba in table.items()}
+
+
 def _traced(file: Any) -> Mapping[str, Any] | None:
     from rasterio.enums import Resampling
     from rasterio.features import shapes
@@ -153,6 +181,32 @@ def _known(file: Any, index: int, size: tuple[int, int], how: Any) -> NDArray[np
     values = file.read(index, out_shape=size, resampling=how, masked=True)
     known: NDArray[np.bool_] = ~np.broadcast_to(values.mask, size)
     return known & np.isfinite(values.data) if values.dtype.kind == "f" else known
+
+
+def _points(path: Path) -> PointFacts:
+    """Return what the header of a LAS file says."""
+    import laspy
+
+    with laspy.open(path) as file:
+        header = file.header
+    crs = header.parse_crs()
+    code = crs.to_2d().to_authority() if crs else None
+    return PointFacts(
+        header.point_count,
+        ":".join(code) if code else (crs.to_wkt() if crs else ""),
+        (*header.mins.tolist(), *header.maxs.tolist()),
+        tuple(_dimension(part) for part in header.point_format.dimensions),
+    )
+
+
+def _dimension(part: Any) -> tuple[str, int, str]:
+    """Return name, bytes and kind as PDAL has them: places are metres, bit fields bytes."""
+    if part.name in "XYZ":
+        return part.name, 8, "floating"
+    words = part.name.split("_")
+    name = part.name if not part.is_standard else "".join(word.capitalize() for word in words)
+    kind = np.dtype(part.dtype).kind if part.dtype is not None else "u"
+    return name, max(part.num_bits // 8, 1), KINDS[kind]
 
 
 def _hull(path: Path) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
-from catalog.assets import AssetFacts, Band, as_nodata
+from catalog.assets import AssetFacts, Band, PointFacts, as_nodata
 from processes.core.process import COG, GEOPARQUET, TILESET
 from processes.core.raster import Grid
 
@@ -27,15 +27,17 @@ EXTENSIONS = {
     "processing:": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "file:": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "classification:": "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    "pc:": "https://stac-extensions.github.io/pointcloud/v2.0.0/schema.json",
     "eo:": "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
     "web-map-links": "https://stac-extensions.github.io/web-map-links/v1.2.0/schema.json",
 }
+PHOTOGRAMMETRY = "eopc"
 LINK_RELS = ("3d-tiles", "xyz", "tilejson")
 COMMON_NAMES = ("pan", "coastal", "blue", "green", "yellow", "red", "rededge", "nir", "swir16")
 HEIGHTS = ("dsm", "dtm", "ndsm")
 SHADED = "?algorithm=hillshade&buffer=3"
 COLOURED = "?rescale=0,25&colormap_name=viridis"
-SHOWN = {"ortho": "", "dsm": SHADED, "dtm": SHADED, "ndsm": COLOURED}
+SHOWN = {"ortho": "", "dsm": SHADED, "dtm": SHADED, "ndsm": COLOURED, "classes": ""}
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,14 @@ ASSETS = {
     "ortho_mask": Known("Origin of each cell of the surface model", ("metadata",)),
     "ortho": Known("True orthoimage", ("data", "visual")),
     "ortho_source": Known("Image each cell of the orthoimage is from", ("metadata",)),
+    "classes": Known("Classes of the ground"),
     "footprints": Known("Building footprints"),
     "geopackage": Known("Buildings as GeoPackage"),
     "cityjson": Known("Buildings as CityJSON"),
     "tileset": Known("Buildings as 3D Tiles"),
     "mesh": Known("Terrain as 3D Tiles"),
+    "points": Known("Point cloud"),
+    "point_tileset": Known("Point cloud as 3D Tiles"),
     "report": Known("Report", ("metadata",)),
     "page": Known("Report as a page", ("metadata", "overview")),
 }
@@ -116,6 +121,7 @@ def product_item(
         **_instruments(sources),
         **({"gsd": _rounded(main.cell_m)} if main else {}),
         **(_projection(main) if main else {}),
+        **_counted(assets),
         **_processing(made, sources, facility),
         **{f"orograph:{name}": value for name, value in (report or {}).items() if _plain(value)},
     }
@@ -213,14 +219,17 @@ def _instruments(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def _projection(grid: Grid) -> dict[str, Any]:
-    known = grid.crs.startswith("EPSG:")
-    crs = {"proj:code": grid.crs} if known else {"proj:code": None, "proj:wkt2": grid.crs}
     return {
-        **crs,
+        **_system(grid.crs),
         "proj:bbox": [_rounded(side) for side in grid.bounds],
         "proj:shape": [grid.height, grid.width],
         "proj:transform": [_rounded(number) for number in tuple(grid.transform)[:6]],
     }
+
+
+def _system(crs: str) -> dict[str, Any]:
+    known = crs.startswith("EPSG:")
+    return {"proj:code": crs} if known else {"proj:code": None, "proj:wkt2": crs}
 
 
 def _processing(made: Made, sources: Sequence[Source], facility: str | None) -> dict[str, Any]:
@@ -264,7 +273,27 @@ def _asset(key: str, facts: AssetFacts, known: Known | None = None) -> dict[str,
         types = {band.data_type for band in facts.bands}
         if len(types) == 1:
             asset["data_type"] = types.pop()
+    if facts.points:
+        asset |= _cloud(facts.points)
     return asset
+
+
+def _counted(assets: Sequence[AssetFacts]) -> dict[str, Any]:
+    """Return how many points a product has, measured in optical images, if it has any."""
+    counts = [facts.points.count for facts in assets if facts.points]
+    return {"pc:count": sum(counts), "pc:type": PHOTOGRAMMETRY} if counts else {}
+
+
+def _cloud(points: PointFacts) -> dict[str, Any]:
+    """Version 2 of the extension has no encoding: the media type says it."""
+    fields = ("name", "size", "type")
+    return {
+        **_system(points.crs),
+        "proj:bbox": [_rounded(side) for side in points.bounds],
+        "pc:count": points.count,
+        "pc:type": PHOTOGRAMMETRY,
+        "pc:schemas": [dict(zip(fields, part, strict=True)) for part in points.dimensions],
+    }
 
 
 def _band(band: Band, facts: AssetFacts, unit: str | None) -> dict[str, Any]:
@@ -290,6 +319,7 @@ def _band(band: Band, facts: AssetFacts, unit: str | None) -> dict[str, Any]:
     if facts.classes:
         said["classification:classes"] = [
             {"value": value, "name": name.replace(" ", "_"), "description": name.capitalize()}
+            | ({"color_hint": facts.colours[value]} if facts.colours else {})
             for value, name in facts.classes.items()
         ]
     return said
@@ -330,6 +360,9 @@ def _maps(key: str, collection: str, assets: Sequence[AssetFacts]) -> list[dict[
         links.append(_link("3d-tiles", f"/3dtiles/{key}/tileset.json", TILESET, "Buildings"))
     if names.get("mesh") == TILESET:
         links.append(_link("3d-tiles", addresses["mesh"].removeprefix(ROOT), TILESET, "Terrain"))
+    if names.get("point_tileset") == TILESET:
+        address = addresses["point_tileset"].removeprefix(ROOT)
+        links.append(_link("3d-tiles", address, TILESET, "Point cloud"))
     for name, query in SHOWN.items():
         if names.get(name) == COG:
             tiles = f"/raster/{key}/{name}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp{query}"

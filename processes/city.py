@@ -10,11 +10,12 @@ from pydantic import Field
 
 from processes.buildings import BUILDINGS, BuildingsInputs
 from processes.core.process import HTML, Asset, Outputs, Process, Workspace
-from processes.dsm import DSM, DsmInputs
+from processes.dsm import DSM, DsmInputs, DsmOutputs
 from processes.dtm import DTM, DtmInputs
 from processes.footprints import FOOTPRINTS, FootprintsInputs
 from processes.mesh import MESH, MeshInputs
 from processes.ortho import ORTHO, OrthoInputs
+from processes.pointcloud import POINTCLOUD
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
@@ -33,6 +34,10 @@ class CityInputs(DsmInputs):
     terrain_mesh: bool = Field(
         default=True,
         description="Whether to write the ground as a textured mesh too, for 3D clients.",
+    )
+    point_cloud: bool = Field(
+        default=False,
+        description="Whether to write the points that the surface is made from too, in colours.",
     )
     earlier: Asset | None = Field(
         default=None,
@@ -62,23 +67,25 @@ class CityOutputs(Outputs):
     mesh: Asset | None = Field(
         default=None, description="The ground that they stand on as 3D Tiles 1.1, if asked for."
     )
+    points: Asset | None = Field(
+        default=None, description="What was measured, point by point: COPC, if asked for."
+    )
+    point_tileset: Asset | None = Field(
+        default=None, description="The same points as 3D Tiles, if asked for."
+    )
     report: Asset = Field(description="What was made from what, and how well: figures, JSON.")
     page: Asset = Field(description="The same for people, HTML.")
 
 
 def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     """Run every step on the result of the one before."""
-    work.progress(0.0, "surface")
-    images = inputs.images
-    surface = work.step(DSM, DsmInputs(**_surface_part(inputs)), until=0.6)
-    work.progress(0.6, "terrain")
-    ground = work.step(DTM, DtmInputs(dsm=surface.dsm), until=0.7)
-    work.progress(0.7, "true ortho")
-    ortho = work.step(ORTHO, OrthoInputs(images=images, dsm=surface.dsm), until=0.8)
+    surface, ortho, points = _seen(inputs, work)
+    work.progress(0.7, "terrain")
+    ground = work.step(DTM, DtmInputs(dsm=surface.dsm), until=0.8)
     work.progress(0.8, "footprints")
     outlines = work.step(
         FOOTPRINTS,
-        FootprintsInputs(dsm=surface.dsm, dtm=ground.dtm, ortho=ortho.ortho),
+        FootprintsInputs(dsm=surface.dsm, dtm=ground.dtm, ortho=ortho),
         until=0.88,
     )
     work.progress(0.88, "buildings")
@@ -88,7 +95,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
             footprints=outlines.footprints,
             dsm=surface.dsm,
             dtm=ground.dtm,
-            ortho=ortho.ortho if inputs.roofs_from_ortho else None,
+            ortho=ortho if inputs.roofs_from_ortho else None,
             earlier=inputs.earlier,
             lod=inputs.lod,
         ),
@@ -97,7 +104,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     ground_mesh = None
     if inputs.terrain_mesh:
         work.progress(0.95, "terrain mesh")
-        meshed = work.step(MESH, MeshInputs(dtm=ground.dtm, ortho=ortho.ortho), until=0.97)
+        meshed = work.step(MESH, MeshInputs(dtm=ground.dtm, ortho=ortho), until=0.97)
         ground_mesh = meshed.mesh
     work.progress(0.97, "report")
     made = {
@@ -106,7 +113,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
         "ortho_mask": surface.ortho_mask,
         "dtm": ground.dtm,
         "ndsm": ground.ndsm,
-        "ortho": ortho.ortho,
+        "ortho": ortho,
         "footprints": buildings.footprints,
         "geopackage": buildings.geopackage,
         "cityjson": buildings.cityjson,
@@ -115,6 +122,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     figures = _figures(inputs, made, work)
     written = CityOutputs(
         **made,
+        **points,
         mesh=ground_mesh,
         report=work.write_json("report.json", figures),
         page=work.write_text("report.html", _page(figures), HTML),
@@ -134,6 +142,19 @@ CITY = Process(
     gpu=True,
     keywords=("stereo", "DSM", "DTM", "ortho", "footprints", "LOD1", "LOD2", "3D Tiles"),
 )
+
+
+def _seen(inputs: CityInputs, work: Workspace) -> tuple[DsmOutputs, Asset, dict[str, Asset]]:
+    """Return the surface, what it looks like from above, and the points, if they are wanted."""
+    stereo = DsmInputs(**_surface_part(inputs))
+    work.progress(0.0, "surface")
+    if inputs.point_cloud:
+        cloud = work.step(POINTCLOUD, stereo, until=0.7)
+        return cloud, cloud.ortho, {"points": cloud.points, "point_tileset": cloud.point_tileset}
+    surface = work.step(DSM, stereo, until=0.6)
+    work.progress(0.6, "true ortho")
+    seen = OrthoInputs(images=inputs.images, dsm=surface.dsm)
+    return surface, work.step(ORTHO, seen, until=0.7).ortho, {}
 
 
 def _surface_part(inputs: CityInputs) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import brotli
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from processes.core.process import COG, GEOPARQUET
+from processes.core.process import COG, COPC, GEOPARQUET
 from tiles.answers import accepts, is_known, unless_known
 from tiles.kept import Kept
 
@@ -32,9 +32,11 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".ktx2": "image/ktx2",
+    ".laz": COPC,
     ".mjs": "text/javascript; charset=utf-8",
     ".parquet": GEOPARQUET,
     ".png": "image/png",
+    ".pnts": "application/octet-stream",
     ".subtree": "application/octet-stream",
     ".svg": "image/svg+xml",
     ".tif": COG,
@@ -45,7 +47,7 @@ TYPES = {
     ".xml": "application/xml",
 }
 COMPRESSED = (".b3dm", ".bin", ".css", ".geojson", ".glb", ".gltf", ".html", ".js", ".json", ".mjs",
-              ".subtree", ".svg", ".txt", ".wasm", ".xml")  # fmt: skip
+              ".pnts", ".subtree", ".svg", ".txt", ".wasm", ".xml")  # fmt: skip
 SMALLEST_BYTES, LARGEST_BYTES = 1024, 16 * 2**20
 """Files outside of this are sent as they are."""
 KEPT_BYTES = 64 * 2**20

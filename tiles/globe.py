@@ -5,6 +5,8 @@ Angles are radians, heights metres above the WGS84 ellipsoid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,11 @@ def on_globe(points: Floats, crs: str) -> Floats:
 
     Longitudes run on across the antimeridian, so that near points have near numbers.
     """
+    return to_globe(crs)(points)
+
+
+def to_globe(crs: str) -> Callable[[Floats], Floats]:
+    """Return `on_globe` for one reference system: to look it up takes longer than many points."""
     from pyproj import CRS, Transformer
     from pyproj.exceptions import CRSError
 
@@ -31,12 +38,16 @@ def on_globe(points: Floats, crs: str) -> Floats:
     except CRSError:
         raise UnknownCrs(f"{crs!r} is no reference system that PROJ knows") from None
     to_wgs84 = Transformer.from_crs(plan, "EPSG:4326", always_xy=True)
-    # as lists: of an array of one, pyproj makes a number in a way that NumPy will forbid
-    x, y = points[:, :2].T if len(points) > 1 else points[:, :2].T.tolist()
-    lon, lat = map(np.asarray, to_wgs84.transform(x, y))
-    if len(lon) and np.ptp(lon) > 180:
-        lon = lon % 360
-    return np.column_stack([np.radians(lon), np.radians(lat), points[:, 2]])
+
+    def moved(points: Floats) -> Floats:
+        # as lists: of an array of one, pyproj makes a number in a way that NumPy will forbid
+        x, y = points[:, :2].T if len(points) > 1 else points[:, :2].T.tolist()
+        lon, lat = map(np.asarray, to_wgs84.transform(x, y))
+        if len(lon) and np.ptp(lon) > 180:
+            lon = lon % 360
+        return np.column_stack([np.radians(lon), np.radians(lat), points[:, 2]])
+
+    return moved
 
 
 def geocentric(globe: Floats) -> Floats:

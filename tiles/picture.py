@@ -62,14 +62,13 @@ class MapPicture:
         rows, cols = (np.rint(v).astype(np.int64) for v in self.grid.rowcol(x, y))
         colours = np.broadcast_to(self.mean, (len(rows), 3)).copy()
         known = (rows >= 0) & (cols >= 0) & (rows < self.grid.height) & (cols < self.grid.width)
-        blocks = np.column_stack([rows, cols])[known] // BLOCK_PX
         inside = np.flatnonzero(known)
-        squares, which = np.unique(blocks, axis=0, return_inverse=True)
-        order = np.argsort(which.reshape(-1), kind="stable")
-        for part in np.split(order, np.cumsum(np.bincount(which.reshape(-1)))[:-1]):
-            if not len(part):
-                continue
-            row0, col0 = (squares[which.reshape(-1)[part[0]]] * BLOCK_PX).tolist()
+        across = -(-self.grid.width // BLOCK_PX)
+        number = (rows[inside] // BLOCK_PX) * across + cols[inside] // BLOCK_PX
+        order = np.argsort(number, kind="stable")
+        squares, first = np.unique(number[order], return_index=True)
+        for square, part in zip(squares.tolist(), np.split(order, first[1:]), strict=False):
+            row0, col0 = (BLOCK_PX * n for n in divmod(square, across))
             seen, there = self.window(row0, col0, BLOCK_PX, BLOCK_PX)
             chosen = inside[part]
             place = rows[chosen] - row0, cols[chosen] - col0

@@ -8,7 +8,7 @@ over 10 km. Long lists are cut: a cell of level *cut* then comes with a document
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from py3dtiles.points import Points
 from py3dtiles.tileset.content import Pnts
 
 from tiles.document import NOTHING, put
-from tiles.globe import east_north_up, geocentric, on_globe
+from tiles.globe import east_north_up, geocentric, to_globe
 from tiles.octree import Key, parent
 
 LISTED = 2000
@@ -45,12 +45,14 @@ class PointTiles:
     cut: int
     """The level whose cells get documents of their own, where all in one would be too long."""
     listed: int = LISTED
+    _globe: Callable[[Floats], Floats] = field(init=False)
     _axes: Floats = field(init=False)
     _boxes: dict[Key, Floats] = field(init=False, default_factory=dict)
     """Lowest and highest place in each cell that has points: (2, 3)."""
 
     def __post_init__(self) -> None:
-        self._axes = east_north_up(on_globe(np.array([self.middle]), self.crs)[0])
+        self._globe = to_globe(self.crs)
+        self._axes = east_north_up(self._globe(np.array([self.middle]))[0])
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(
@@ -60,8 +62,8 @@ class PointTiles:
 
         *facts* are further numbers of each point, by name. Each cell comes once.
         """
-        globe = geocentric(on_globe(places, self.crs))
-        local = ((globe - self._axes[:3, 3]) @ self._axes[:3, :3]).astype(np.float32)
+        globe = self._globe(places)
+        local = ((geocentric(globe) - self._axes[:3, 3]) @ self._axes[:3, :3]).astype(np.float32)
         content = Pnts.from_points(Points(local, np.ascontiguousarray(colours), dict(facts)))
         put(self.folder / _uri(key), content.to_array().tobytes())
         self._boxes[key] = np.stack([local.min(axis=0), local.max(axis=0)]).astype(np.float64)

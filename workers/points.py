@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
@@ -122,9 +123,12 @@ class PointFile:
         self._low = low if self._empty else min(self._low, low)
         self._high = high if self._empty else max(self._high, high)
         self._empty = False
-        square = np.column_stack([found["x"], found["y"]]) // _square_steps(grid)
-        for group in np.unique(square, axis=0):
-            self._heap.put(tuple(group.tolist()), found[(square == group).all(axis=1)])
+        side = _square_steps(grid)
+        across = grid.width // SQUARE_CELLS + 1
+        number = (found["y"] // side) * across + found["x"] // side
+        for square in np.unique(number).tolist():
+            north, east = divmod(square, across)
+            self._heap.put((east, north), found[number == square])
 
     def finish(self) -> None:
         grid = self._grid
@@ -153,23 +157,26 @@ def write_points(
 
     Colours are those of the ortho's cell that a point lies in. Raises AssetUnreadable, UnknownCrs.
     """
-    heap, facts = Heap.opened(raw, RECORD)
-    picture, warm = map_picture(ortho), infrared(ortho)
-    form, cube = point_format(EXTRAS, infrared=warm is not None), _Cube.of(facts)
-    within = cube.depth - BELOW  # the level whose cells are squares
-    file = CopcFile(
-        copc, form, wkt(cube.crs), STEP_M, cube.corner, cube.side * STEP_M, cube.spacing_m
-    )
-    tiles = PointTiles(folder, cube.crs, cube.middle, cube.spacing_m, cut=within)
-    aside = Heap(copc.with_suffix(".part"), form.dtype())
+    with ExitStack() as stack:
+        heap, facts = Heap.opened(raw, RECORD)
+        stack.callback(heap.remove)
+        picture, warm = map_picture(ortho), infrared(ortho)
+        form, cube = point_format(EXTRAS, infrared=warm is not None), _Cube.of(facts)
+        within = cube.depth - BELOW  # the level whose cells are squares
+        tiles = PointTiles(folder, cube.crs, cube.middle, cube.spacing_m, cut=within)
+        aside = Heap(copc.with_suffix(".part"), form.dtype())
+        stack.callback(aside.remove)
+        file = CopcFile(
+            copc, form, wkt(cube.crs), STEP_M, cube.corner, cube.side * STEP_M, cube.spacing_m
+        )
+        stack.push(lambda fault, *_: file.abandon() if fault else None)
 
-    def written(key: Key, records: NDArray[Any]) -> None:
-        colours = np.stack([records[name] for name in ("red", "green", "blue")], axis=1)
-        known = {extra.name: records[extra.name] for extra in EXTRAS}
-        file.write(key, records)
-        tiles.write(key, cube.places(records), (colours // TO_16_BITS).astype(np.uint8), known)
+        def written(key: Key, records: NDArray[Any]) -> None:
+            colours = np.stack([records[name] for name in ("red", "green", "blue")], axis=1)
+            known = {extra.name: records[extra.name] for extra in EXTRAS}
+            file.write(key, records)
+            tiles.write(key, cube.places(records), (colours // TO_16_BITS).astype(np.uint8), known)
 
-    try:
         for done, group in enumerate(heap.groups, start=1):
             records = _coloured(heap.get(group), cube, form.dtype(), picture, warm)
             for key, part in _cells(records, cube):
@@ -182,13 +189,7 @@ def write_points(
             level, x, y, z = group
             written((level, x, y, z), aside.get(group))
         file.finish()
-    except BaseException:
-        file.abandon()
-        raise
-    finally:
-        aside.remove()
-        heap.remove()
-    return tiles.finish()
+        return tiles.finish()
 
 
 def wkt(crs: str) -> str:

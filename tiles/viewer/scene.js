@@ -1,18 +1,20 @@
 // The globe: one product at a time, its relief, what is draped on it, and its buildings. Or, instead of
-// the relief and what is draped, its textured mesh.
+// the relief and what is draped, its textured mesh or its points.
 
 import { rasterTiles } from "./api.js";
 
 const SAMPLES = 65; // heights along the side of a terrain tile
 const TILE_PX = 256;
 const FINEST_TERRAIN_LEVEL = 17; // a sample each 1.6 m at mid latitudes
-const MESH = "mesh";
+const POINTS = { attenuation: true, maximumAttenuation: 6, eyeDomeLighting: true }; // without gaps, and shaded
+const INSTEAD = { mesh: {}, point_tileset: { maximumScreenSpaceError: 16, pointCloudShading: POINTS } };
 const CHOSEN = Cesium.Color.fromCssColorString("#ffd54a");
 const STYLES = {
   ortho: "",
   dsm: "?algorithm=hillshade&buffer=3",
   dtm: "?algorithm=hillshade&buffer=3",
   ndsm: "?rescale=0,25&colormap_name=viridis",
+  classes: "",
 };
 
 /** Start the map in *element*; *onPick* hears a building's attributes, or null for a click beside. */
@@ -30,7 +32,7 @@ export function createScene(element, onPick) {
   scene.globe.showGroundAtmosphere = false;
   scene.globe.depthTestAgainstTerrain = true;
   scene.fog.enabled = false;
-  const shown = { viewer, item: null, drape: null, tileset: null, mesh: null, chosen: null };
+  const shown = { viewer, item: null, drape: null, tileset: null, mesh: null, point_tileset: null, chosen: null };
   viewer.screenSpaceEventHandler.removeInputAction(Cesium.ScreenSpaceEventType.LEFT_DOUBLE_CLICK);
   viewer.screenSpaceEventHandler.setInputAction(
     ({ position }) => onPick(choose(shown, scene.pick(position))),
@@ -55,22 +57,22 @@ export async function showItem(shown, item, { layer, relief, buildings }) {
 }
 
 /** Load a tileset and show it, unless another product was chosen meanwhile. */
-async function addTileset(shown, name, href, visible) {
+async function addTileset(shown, name, href, visible, options = {}) {
   const { viewer, item } = shown;
-  const tileset = await Cesium.Cesium3DTileset.fromUrl(href, { maximumScreenSpaceError: 8 });
+  const tileset = await Cesium.Cesium3DTileset.fromUrl(href, { maximumScreenSpaceError: 8, ...options });
   if (shown.item !== item || shown[name]) return;
   tileset.show = visible;
   shown[name] = viewer.scene.primitives.add(tileset);
   viewer.scene.requestRender();
 }
 
-/** Drape one raster of the product: ortho, or a shaded or coloured height model; or show the mesh. */
+/** Drape one raster of the product: ortho, or a shaded or coloured height model; or show mesh or points. */
 export function drape(shown, layer) {
   const { viewer, item } = shown;
-  const meshed = showMesh(shown, layer === MESH);
+  const stood = showInstead(shown, layer in INSTEAD ? layer : null);
   if (shown.drape) viewer.imageryLayers.remove(shown.drape);
   shown.drape = null;
-  if (item.assets[layer] && layer !== MESH) {
+  if (item.assets[layer] && !(layer in INSTEAD)) {
     shown.drape = viewer.imageryLayers.addImageryProvider(
       new Cesium.UrlTemplateImageryProvider({
         url: rasterTiles(item, layer, "webp", STYLES[layer]),
@@ -81,16 +83,18 @@ export function drape(shown, layer) {
     );
   }
   viewer.scene.requestRender();
-  return meshed;
+  return stood;
 }
 
-/** Show the mesh instead of the globe, or the globe; the mesh is loaded when it is first asked for. */
-async function showMesh(shown, visible) {
+/** Show a tileset instead of the globe, or the globe; it is loaded when it is first asked for. */
+async function showInstead(shown, wanted) {
   const { viewer, item } = shown;
-  shown.meshed = visible;
-  viewer.scene.globe.show = !visible;
-  if (visible && !shown.mesh) await addTileset(shown, MESH, item.assets.mesh.href, true);
-  if (shown.mesh) shown.mesh.show = shown.meshed; // as it is wanted by now
+  shown.instead = wanted;
+  viewer.scene.globe.show = !wanted;
+  if (wanted && !shown[wanted]) await addTileset(shown, wanted, item.assets[wanted].href, true, INSTEAD[wanted]);
+  for (const name of Object.keys(INSTEAD)) {
+    if (shown[name]) shown[name].show = shown.instead === name; // as it is wanted by now
+  }
   viewer.scene.requestRender();
 }
 
@@ -108,8 +112,10 @@ export function setBuildings(shown, visible) {
 
 function clear(shown) {
   const { viewer } = shown;
-  for (const tileset of [shown.tileset, shown.mesh]) if (tileset) viewer.scene.primitives.remove(tileset);
-  Object.assign(shown, { item: null, tileset: null, mesh: null, chosen: null });
+  for (const tileset of [shown.tileset, shown.mesh, shown.point_tileset]) {
+    if (tileset) viewer.scene.primitives.remove(tileset);
+  }
+  Object.assign(shown, { item: null, tileset: null, mesh: null, point_tileset: null, chosen: null });
 }
 
 function choose(shown, picked) {
