@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import geopandas
+import laspy
+import numpy as np
 import pytest
 import rasterio
 from rasterio.windows import from_bounds
@@ -15,7 +17,7 @@ from server.terminal import DONE
 
 OUTPUTS = {
     "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",
-    "geopackage", "mesh", "report", "page",
+    "geopackage", "mesh", "points", "point_tileset", "report", "page",
 }  # fmt: skip
 
 
@@ -24,7 +26,8 @@ def city(village, tmp_path_factory):
     """The products of `orograph run city` on the village: folder and results."""
     out = tmp_path_factory.mktemp("city")
     request = out / "request.json"
-    request.write_text(json.dumps({"inputs": {"images": {"href": str(village / "stereo.json")}}}))
+    inputs = {"images": {"href": str(village / "stereo.json")}, "point_cloud": True}
+    request.write_text(json.dumps({"inputs": inputs}))
     assert main(["run", "city", str(request), "--out", str(out)]) == DONE
     return out, json.loads((out / "results.json").read_text())
 
@@ -86,6 +89,17 @@ def test_buildings_stand_on_the_mesh_with_roofs_from_the_ortho(city):
 
 def region(tileset):
     return json.loads(tileset.read_text())["root"]["boundingVolume"]["region"]
+
+
+def test_points_lie_on_the_surface_that_was_made_from_them(city):
+    out, results = city
+    points = laspy.read(out / results["points"]["href"])
+    with rasterio.open(out / results["dsm"]["href"]) as file:
+        col, row = ~file.transform * (np.array(points.x), np.array(points.y))
+        heights = file.read(1)[np.floor(row).astype(int), np.floor(col).astype(int)]
+    assert len(points) > 500_000
+    assert np.nanmedian(np.abs(np.array(points.z) - heights)) < 0.05
+    assert "transform" in json.loads((out / results["point_tileset"]["href"]).read_text())["root"]
 
 
 def test_the_report_says_what_was_made_from_what(city):
