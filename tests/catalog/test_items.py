@@ -246,6 +246,65 @@ def test_a_mesh_alone_lies_where_its_box_is_and_is_linked(tmp_path: Path) -> Non
     assert place([mesh(tmp_path, None)]) is None
 
 
+@pytest.fixture
+def cloud(tmp_path: Path) -> list[AssetFacts]:
+    """The facts of four points as COPC and as 3D Tiles."""
+    from affine import Affine
+
+    from processes.core.process import COPC
+    from processes.core.raster import POINT, Grid, Raster
+    from workers.points import PointFile, write_points
+    from workers.reader import Reader
+    from workers.workspace import LocalWorkspace
+
+    grid = Grid("EPSG:32631", Affine(0.5, 0, 430_000, 0, -0.5, 5_290_150), 300, 400)
+    points = np.zeros(4, POINT)
+    points["x"] = [430_010, 430_020, 430_150, 430_199.5]
+    points["y"], points["z"] = 5_290_000.25, [100, 101, 102, 103.5]
+    file = PointFile(tmp_path / "raw.points", grid)
+    file.write(points, 0, 0)
+    file.finish()
+    work = LocalWorkspace(tmp_path, Reader(tmp_path))
+    picture = work.write_raster("ortho", Raster(np.ones(grid.shape, np.float32), grid))
+    path, tiles = tmp_path / "points.copc.laz", tmp_path / "point_tileset"
+    write_points(tmp_path / "raw.points", path, tiles, work.open_raster(picture))
+    tree = measure("point_tileset", tmp_path, "point_tileset/tileset.json", TILESET)
+    return [
+        measure("points", tmp_path, path.name, COPC),
+        tree,
+        measure("ortho", tmp_path, "ortho.tif", "image/tiff"),
+    ]
+
+
+def test_a_point_cloud_is_described_by_the_pointcloud_extension(cloud: list[AssetFacts]) -> None:
+    item = product_item("k", MADE, cloud, collection="c")
+    asset = item["assets"]["points"]
+    assert asset["type"] == "application/vnd.laszip+copc"
+    assert asset["roles"] == ["data"]
+    assert asset["pc:count"] == item["properties"]["pc:count"] == 4
+    assert asset["pc:type"] == item["properties"]["pc:type"] == "eopc"
+    assert asset["proj:code"] == "EPSG:32631"
+    assert asset["proj:bbox"] == [430_010, 5_290_000.25, 100, 430_199.5, 5_290_000.25, 103.5]
+    schemas = {part["name"]: (part["size"], part["type"]) for part in asset["pc:schemas"]}
+    assert schemas["X"] == schemas["Z"] == (8, "floating")
+    assert schemas["Red"] == (2, "unsigned")
+    assert schemas["ScanAngle"] == (2, "signed")
+    assert schemas["GpsTime"] == (8, "floating")
+    assert schemas["ReturnNumber"] == schemas["confidence"] == schemas["images"] == (1, "unsigned")
+    assert (
+        "https://stac-extensions.github.io/pointcloud/v2.0.0/schema.json"
+        in (item["stac_extensions"])
+    )
+
+
+def test_a_point_cloud_is_linked_as_3d_tiles(cloud: list[AssetFacts]) -> None:
+    item = product_item("k", MADE, cloud, collection="c")
+    (link,) = (link for link in item["links"] if link["rel"] == "3d-tiles")
+    assert link["title"] == "Point cloud"
+    assert link["href"] == item["assets"]["point_tileset"]["href"]
+    assert link["href"] == f"{ROOT}/products/k/point_tileset/tileset.json"
+
+
 def test_outlines_say_more_of_a_place_than_the_box_of_their_tiles(product_folder: Path) -> None:
     from processes.core.process import GEOPARQUET
 
