@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.brinks import brinks
 from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
 from processes.terrain.regions import ground_cells
@@ -41,5 +42,8 @@ def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 120.0)
     if width * cell_m <= 2 * CALM_M:
         calm = cv2.medianBlur(calm, width)
     heights = np.where(known, calm, np.nan).astype(np.float32)
-    ground = ground_cells(heights, heights - trend(calm, cell_m), cell_m, largest_object_m)
-    return refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
+    relief = heights - trend(calm, cell_m)
+    ground, cuts = ground_cells(heights, relief, cell_m, largest_object_m)
+    seen = refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
+    brink = brinks(heights, seen, ground, cuts, cell_m)
+    return np.where(brink, heights, seen).astype(np.float32)

@@ -17,7 +17,8 @@ FRINGE_M = 3.0
 """… beside what stands up, where blurred walls and crowns lift the surface."""
 STANDS_M = 0.5
 FINE_M = 2.0
-CREST_M = 7.0
+CREST_M, CREST_OPEN = 7.0, 0.5
+"""A hill that was dropped is so wide at least, and goes on into the ground on so much of its rim."""
 ROUNDS = 4
 INLIER_M, INLIER_NMADS = 0.3, 2.5
 
@@ -46,19 +47,28 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
         lifted = fringe & (heights - local_planes(kept, BROAD_M[-1] / cell_m) > FRINGE_UPRIGHT_M)
         agrees = (off <= max(INLIER_M, INLIER_NMADS * spread)) & ~lifted
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
-    kept = np.where(_crests(np.isfinite(heights) & np.isnan(kept), cell_m), heights, kept)
+    kept = np.where(_crests(heights, kept, cell_m), heights, kept)
     smooth = local_planes(kept.astype(np.float32), FINE_M / cell_m)
     return np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
 
 
-def _crests(dropped: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
+def _crests(heights: Heights, kept: Heights, cell_m: float) -> NDArray[np.bool_]:
     """Return what was dropped but is wider than sheds and hedges: hills that rise without a step.
 
-    Anything that high with walls was cut off before.
+    Anything that high with walls was cut off before; what leaked out of a cut through a gap, as a
+    house that is hardly higher than the slope behind it, has the cut around it still.
     """
-    disc = _disc(CREST_M / 2 / cell_m)
-    core = cv2.erode(dropped.astype(np.uint8), disc)
-    return np.asarray(cv2.dilate(core, disc) > 0)
+    dropped = np.isfinite(heights) & np.isnan(kept)
+    core = cv2.erode(dropped.astype(np.uint8), _disc(CREST_M / 2 / cell_m))
+    wide = cv2.dilate(core, _disc(CREST_M / 2 / cell_m))
+    count, label = cv2.connectedComponents(wide, connectivity=8)
+    around = cv2.dilate(label.astype(np.float32), _disc(1.0 / cell_m)).astype(np.int32)
+    rim = (around > 0) & (label == 0)
+    cells = np.bincount(around[rim], minlength=count)
+    open_cells = np.bincount(around[rim & np.isfinite(heights)], minlength=count)
+    hill = open_cells >= CREST_OPEN * cells
+    hill[0] = False
+    return np.asarray(hill[label])
 
 
 def _disc(radius_px: float) -> NDArray[np.uint8]:

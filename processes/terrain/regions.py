@@ -31,6 +31,10 @@ OPEN_M2, CLEAR_M = 400.0, 10.0
 BRINK_M2, BRINK_SIDED = 100.0, 0.7
 BENCH_M2 = 250.0
 VAST_UP = 0.8
+STOREY_M = 4.5
+"""Land of which a part stands above others by more than this is a low roof between high ones …"""
+PLATEAU_M2 = 1500.0
+"""… unless it is larger."""
 YARD_M, LEVEL_M = 0.8, 0.4
 """How far from the ground around a sunken and any other region may lie to belong to it …"""
 SLACK = 0.02
@@ -55,12 +59,14 @@ class Regions:
     one_sided: NDArray[np.float64]
     """How far what it stands above lies on one side: 1 along the brink of a terrace, less than a
     half around a house. Borders that are not seen, in trees, count against it."""
+    rise_m: NDArray[np.float64]
+    """Mean height of the steps where it is the higher side."""
 
 
 def ground_cells(
     heights: Heights, relief: Heights, cell_m: float, largest_object_m: float
-) -> NDArray[np.bool_]:
-    """Return the cells of regions that are ground.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the cells of regions that are ground, and the cells cut out between regions.
 
     *relief* is *heights* less their trend; NaN is void.
     Certain ground is a region wider than any object, open land that is mostly not the higher
@@ -74,10 +80,11 @@ def ground_cells(
     vast = (regions.area_m2 > largest_object_m**2) & (regions.up < VAST_UP)
     wide = (regions.width_m > largest_object_m) | vast
     clear = (regions.up < 0.1) | ((regions.up < 0.5) & (regions.width_m > CLEAR_M))
+    low = (regions.up < 0.1) | (regions.rise_m < STOREY_M) | (regions.area_m2 > PLATEAU_M2)
     land = clear & (regions.area_m2 > OPEN_M2)
     yard = (regions.down >= 0.5) & (regions.up < 0.2) & (regions.area_m2 > COURTYARD_M2)
     brink = (regions.one_sided > BRINK_SIDED) & (regions.area_m2 > BRINK_M2)
-    ground = wide | land | brink
+    ground = wide | ((land | brink) & low)
     if not ground[1:].any():
         ground = yard.copy()
     ground[0] = False
@@ -90,7 +97,8 @@ def ground_cells(
         if (joined == ground).all():
             break
         ground = joined
-    return np.asarray(ground[regions.label])
+    cuts = np.isfinite(heights) & (regions.label == 0)
+    return np.asarray(ground[regions.label]), cuts
 
 
 def _above_ground(
@@ -133,7 +141,7 @@ def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regio
     label = number[label]
     count = int(kept.sum()) + 1
     seen = _without_small_voids(known, cell_m)
-    up, down, one_sided = _border_steps(filled, label, count, seen, cell_m)
+    up, down, one_sided, rise_m = _border_steps(filled, label, count, seen, cell_m)
     return Regions(
         label=label,
         area_m2=np.bincount(label.ravel(), minlength=count).astype(np.float64) * cell_m**2,
@@ -141,6 +149,7 @@ def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regio
         up=up,
         down=down,
         one_sided=one_sided,
+        rise_m=rise_m,
     )
 
 
@@ -185,16 +194,17 @@ def _border_steps(
     count: int,
     seen: NDArray[np.bool_],
     cell_m: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the shares of each region's border where it is the higher and the lower side.
 
     Every cell of a cut belongs to the region nearest to it; where two regions then touch, the
-    heights of the cells they came from are compared. The third table is `Regions.one_sided`.
+    heights of the cells they came from are compared. The third table is `Regions.one_sided`, the
+    fourth `Regions.rise_m`.
     """
-    length, up, down, unseen = (np.zeros(count, np.float64) for _ in range(4))
+    length, up, down, unseen, rises = (np.zeros(count, np.float64) for _ in range(5))
     facing = np.zeros((2, count))
     if count < 3:
-        return up, down, up
+        return up, down, up, rises
     source, distance = nearest(label > 0)
     owner, level = label.ravel()[source], heights.ravel()[source]
     for axis, (here, there) in enumerate(
@@ -211,9 +221,10 @@ def _border_steps(
             higher = np.bincount(region[meet], rise > MIN_STEP_M, minlength=count)
             length += np.bincount(region[meet], minlength=count)
             up += higher
+            rises += np.bincount(region[meet], np.maximum(rise, 0) * (rise > MIN_STEP_M), count)
             down += np.bincount(region[meet], rise < -MIN_STEP_M, minlength=count)
             unseen += np.bincount(region[apart & ~near], minlength=count)
             facing[axis] += way * higher
     one_sided = np.abs(facing).sum(axis=0) / np.maximum(up + unseen, 1)
-    length = np.maximum(length, 1)
-    return up / length, down / length, one_sided
+    length, rise_m = np.maximum(length, 1), rises / np.maximum(up, 1)
+    return up / length, down / length, one_sided, rise_m
