@@ -18,6 +18,7 @@ from processes.mesh import MESH
 from processes.ortho import ORTHO
 from processes.pointcloud import POINTCLOUD
 from processes.qualify import QUALIFY
+from processes.segment import SEGMENT
 
 _ALL: tuple[Process[Any, Any], ...] = (
     ECHO,
@@ -26,6 +27,7 @@ _ALL: tuple[Process[Any, Any], ...] = (
     DTM,
     ORTHO,
     POINTCLOUD,
+    SEGMENT,
     FOOTPRINTS,
     BUILDINGS,
     MESH,

@@ -9,18 +9,19 @@ without near infrared or without an orthoimage.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from processes.core.errors import GridMismatch, InvalidInput
+from processes.core.errors import InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
+from processes.semantics.scene import Scene, corner, offset, opened, piece
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -33,7 +34,8 @@ MASK_BLOCK_PX, MASK_MARGIN_M = 1024, 24.0
 TILE_PX = 1024
 FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
 """A tile is read again with twice the margin while a building it owns is cut by the window."""
-SAMPLES, SAMPLE_PX = 3, 384
+BUILDING_CODE = 1
+"""What process segment writes where a building is."""
 
 
 class FootprintsInputs(Inputs):
@@ -45,6 +47,21 @@ class FootprintsInputs(Inputs):
         default=None,
         description="True orthoimage on the grid of dsm; bands named red, green, blue, nir are "
         "used. Without it, or without nir, trees are told from houses by shape or less well.",
+    )
+    segmenter: Literal["rules", "unet"] = Field(
+        default="rules",
+        description="What tells houses from all else: rules on height, colour and texture, or a "
+        "small neural network.",
+    )
+    weights: Asset | None = Field(
+        default=None,
+        description="STAC MLM Item of a network to use in place of the one that comes with the "
+        "program, as in process segment.",
+    )
+    classes: Asset | None = Field(
+        default=None,
+        description="Classes on the grid of dsm, as process segment gives them: cells of 1 are "
+        "buildings. In place of a segmenter.",
     )
     min_area_m2: float = Field(default=15.0, ge=1.0, description="Smallest building, m².")
     min_courtyard_m2: float = Field(
@@ -63,25 +80,6 @@ class FootprintsOutputs(Outputs):
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The opened inputs on one lattice."""
-
-    surface: RasterSource
-    ground: RasterSource
-    ortho: RasterSource | None
-    grid: Grid
-
-    def read(self, row0: int, col0: int, height: int, width: int) -> Sample:
-        """Return a window, NaN where it sticks out."""
-        dsm = _read(self.surface, self.grid, row0, col0, height, width)[0]
-        dtm = _read(self.ground, self.grid, row0, col0, height, width)[0]
-        if self.ortho is None:
-            return sample(dsm, dtm, None, ())
-        pixels = _read(self.ortho, self.grid, row0, col0, height, width)
-        return sample(dsm, dtm, pixels, self.ortho.band_names)
-
-
-@dataclass(frozen=True)
 class Building:
     """One footprint on the ground, before it has an id."""
 
@@ -95,33 +93,23 @@ class Building:
 def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     """Segment in blocks, then draw building by building, tile by tile."""
     from processes.outlines.regularise import Taste
-    from processes.outlines.segment import Rules, building_mask, limits
 
-    scene = _opened(inputs, work)
+    scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work)
     cell_m = scene.grid.cell_m
-    rules = Rules(min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
     work.progress(0.0, "looking at the scene")
-    found = limits(list(_samples(scene)), cell_m, rules)
-
-    names = scene.ortho.band_names if scene.ortho else ()
-    sources = [scene.surface, scene.ground, *([scene.ortho] if scene.ortho else [])]
-
-    def segment(dsm: Raster, dtm: Raster, ortho: Raster | None = None) -> Raster:
-        pixels = None if ortho is None else np.atleast_3d(ortho.values.T).T
-        piece = sample(dsm.values, dtm.values, pixels, names)
-        mask = building_mask(piece, cell_m, found, rules)
-        return Raster(mask.astype(np.uint8), dsm.grid)
-
+    segment, sources, margin_m = _mask_kernel(inputs, scene, work)
     work.progress(0.05, "segmenting")
     layer = Layer("building_mask", dtype="uint8", band_names=["building"])
     mask = work.open_raster(
-        work.map_blocks(layer, segment, *sources, margin_m=MASK_MARGIN_M, block_px=MASK_BLOCK_PX)
+        work.map_blocks(layer, segment, *sources, margin_m=margin_m, block_px=MASK_BLOCK_PX)
     )
     taste = Taste(cell_m, min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
     buildings: list[Building] = []
     tiles = list(_tiles(scene.grid))
     for number, tile in enumerate(tiles):
-        work.progress(0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}")
+        work.progress(
+            0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
+        )
         buildings += _drawn(scene, mask, tile, taste, block=len(buildings))
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
@@ -129,14 +117,45 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     return FootprintsOutputs(footprints=work.write_vector("footprints", frame))
 
 
-def sample(
-    dsm: NDArray[Any], dtm: NDArray[Any], pixels: NDArray[Any] | None, names: Sequence[str]
-) -> Sample:
-    """Return heights and named bands as the segmenter takes them."""
-    from processes.outlines.segment import Sample
+def _mask_kernel(
+    inputs: FootprintsInputs, scene: Scene, work: Workspace
+) -> tuple[Callable[..., Raster], list[RasterSource], float]:
+    """Return what marks the cells of buildings, what it reads, and its margin in metres."""
+    from processes.outlines.segment import Rules, building_mask, limits, tidied
+    from processes.semantics.segmenter import built, chosen
 
-    bands = {} if pixels is None else dict(zip(names, pixels, strict=True))
-    return Sample(dsm, dsm - dtm, bands)
+    rules = Rules(min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
+    cell_m, names = scene.grid.cell_m, scene.band_names
+
+    if inputs.classes is not None:
+        told = work.open_raster(inputs.classes)
+        offset(told, scene.grid)
+
+        def by_classes(classes: Raster, *blocks: Raster) -> Raster:
+            mask = np.nan_to_num(classes.values) == BUILDING_CODE
+            mask = tidied(mask, piece(names, *blocks), cell_m, rules)
+            return Raster(mask.astype(np.uint8), classes.grid)
+
+        return by_classes, [told, *scene.sources], MASK_MARGIN_M
+
+    if inputs.segmenter == "rules":
+        found = limits(list(scene.samples()), cell_m, rules)
+
+        def by_rules(*blocks: Raster) -> Raster:
+            mask = building_mask(piece(names, *blocks), cell_m, found, rules)
+            return Raster(mask.astype(np.uint8), blocks[0].grid)
+
+        return by_rules, scene.sources, MASK_MARGIN_M
+
+    segmenter = chosen("unet", scene, work, weights=inputs.weights)
+
+    def by_network(*blocks: Raster) -> Raster:
+        cells = piece(names, *blocks)
+        mask = built(segmenter(cells, corner(scene.grid, blocks[0].grid)))
+        mask = tidied(mask, cells, cell_m, rules)
+        return Raster(mask.astype(np.uint8), blocks[0].grid)
+
+    return by_network, scene.sources, segmenter.margin_m
 
 
 def table(buildings: Sequence[Building], crs: str) -> GeoDataFrame:
@@ -175,46 +194,6 @@ def _ids(middles: NDArray[np.float64], crs: str) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return ids
-
-
-def _opened(inputs: FootprintsInputs, work: Workspace) -> Scene:
-    surface, ground = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
-    ortho = work.open_raster(inputs.ortho) if inputs.ortho else None
-    if surface.grid is None:
-        raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
-    for name, source in (("dsm", surface), ("dtm", ground)):
-        if source.shape[0] != 1:
-            raise InvalidInput(f"{name} has {source.shape[0]} bands: give one band of heights")
-    _offset(ground, surface.grid)
-    if ortho is not None:
-        _offset(ortho, surface.grid)
-    return Scene(surface, ground, ortho, surface.grid)
-
-
-def _offset(source: RasterSource, grid: Grid) -> tuple[int, int]:
-    """Return where the lattice begins in another raster of it. Raises GridMismatch."""
-    own = source.grid
-    if own is None or own.crs != grid.crs or not np.isclose(own.cell_m, grid.cell_m):
-        raise GridMismatch("dsm, dtm and ortho differ in CRS or cell size: resample to one grid")
-    row, col = (float(value) for value in own.rowcol(*grid.xy(0, 0)))
-    if abs(row - round(row)) > 0.01 or abs(col - round(col)) > 0.01:
-        raise GridMismatch("the cells of dsm, dtm and ortho are shifted: resample to one grid")
-    return round(row), round(col)
-
-
-def _read(
-    source: RasterSource, grid: Grid, row0: int, col0: int, height: int, width: int
-) -> NDArray[np.float32]:
-    row, col = _offset(source, grid)
-    return source.read(row0 + row, col0 + col, height, width)
-
-
-def _samples(scene: Scene) -> Iterator[Sample]:
-    """Yield pieces of the scene, spread evenly."""
-    height, width = (min(SAMPLE_PX, size) for size in scene.grid.shape)
-    for row in np.unique(np.linspace(0, scene.grid.height - height, SAMPLES).astype(int)):
-        for col in np.unique(np.linspace(0, scene.grid.width - width, SAMPLES).astype(int)):
-            yield scene.read(int(row), int(col), height, width)
 
 
 def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:

@@ -153,6 +153,26 @@ def _migrate(_: argparse.Namespace) -> int:
     return DONE
 
 
+def _train_segmenter(options: argparse.Namespace) -> int:
+    from workers.segmenter import train_segmenter
+
+    if not 1 <= options.steps <= 1_000_000:
+        raise InvalidInput("--steps must be 1 to 1000000")
+    item = train_segmenter(
+        options.out,
+        steps=options.steps,
+        seed=options.seed,
+        labels=options.labels,
+        onnx=options.onnx,
+        told=lambda now: print(
+            f"step {now.step} of {now.steps}: loss {now.loss:.3f}, {now.accuracy:.1%} right",
+            file=sys.stderr,
+        ),
+    )
+    print(item)
+    return DONE
+
+
 def _openapi(_: argparse.Namespace) -> int:
     from server.document import write_openapi
 
@@ -191,6 +211,18 @@ def _parser() -> argparse.ArgumentParser:
     there.add_argument("--server", default=os.environ.get("OROGRAPH_SERVER"))
     there.add_argument("--api-key", default=os.environ.get("OROGRAPH_API_KEY"))
     there.set_defaults(command=_submit)
+
+    taught = commands.add_parser(
+        "train-segmenter", help="train the network of process segment on made-up towns"
+    )
+    taught.add_argument("--out", required=True, type=Path, help="folder for weights and their Item")
+    taught.add_argument("--steps", type=int, default=6000, help="of 8 crops each")
+    taught.add_argument("--seed", type=int, default=0)
+    taught.add_argument(
+        "--labels", type=Path, help="folder of real places: PLACE/ndsm.tif, classes.tif, ortho.tif"
+    )
+    taught.add_argument("--onnx", action="store_true", help="write an ONNX file, too")
+    taught.set_defaults(command=_train_segmenter)
 
     for name, command, text in (
         ("up", _up, "the whole stack on this machine, until Ctrl-C"),

@@ -223,6 +223,8 @@ class BlockFile:
             zstd_level=1,
             bigtiff="if_safer",
         )
+        if layer.colours:
+            self._file.write_colormap(1, dict(layer.colours))
 
     def write(self, values: NDArray[Any], row0: int, col0: int) -> None:
         """Write (bands, rows, columns) or (rows, columns) at a place; NaN becomes nodata."""

@@ -170,6 +170,12 @@ class LocalWorkspace:
         except UnicodeDecodeError:
             raise AssetUnreadable(f"{_shown(asset.href)} is not UTF-8 text") from None
 
+    def read_bytes(self, asset: Asset, most: int) -> bytes:
+        path, _ = self._local(asset.href)
+        if path.stat().st_size > most:
+            raise AssetUnreadable(f"{_shown(asset.href)} is larger than {most >> 20} MiB")
+        return path.read_bytes()
+
     # -- block-wise computation
 
     def map_blocks(

@@ -92,6 +92,8 @@ class Layer:
     tags: Mapping[str, str] | None = None
     nodata: float | None = None
     """Stored absence; by default NaN for floats and 0 for integers."""
+    colours: Mapping[int, tuple[int, int, int]] | None = None
+    """Red, green and blue in which a map shows each class, 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Workspace(Protocol):
 
     def read_text(self, asset: Asset) -> str:
         """Read a text file of at most 64 MiB."""
+
+    def read_bytes(self, asset: Asset, most: int) -> bytes:
+        """Read a file of at most so many bytes."""
 
     def map_blocks(
         self,

@@ -106,6 +106,12 @@ def building_mask(
     else:
         rough = roughness(sample.surface, cell_m)
         mask = raised & ~_vegetation(green, rough, found)
+    return tidied(mask, sample, cell_m, rules)
+
+
+def tidied(mask: Mask, sample: Sample, cell_m: float, rules: Rules | None = None) -> Mask:
+    """Return a mask of buildings without specks and pinholes, with its edges where walls stand."""
+    rules = rules or Rules()
     mask = _opened(mask, cell_m, rules.min_width_m)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     mask = _peeled(mask, sample.above_ground, cell_m)
@@ -285,6 +291,8 @@ def _split(values: Floats, low: float, high: float, default: float) -> float:
     mean = np.cumsum(counts * middle) / values.size
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mean[-1] * weight - mean) ** 2 / (weight * (1 - weight))
+    if np.isnan(between).all():
+        return default  # one value, or two next to each other
     best = int(np.nanargmax(between))
     if between[best] < 0.6 * values.var() or not 0.03 < weight[best] < 0.97:
         return default

@@ -1,0 +1,1 @@
+"""What each cell is: building, vegetation, water, road or ground."""

@@ -1,0 +1,110 @@
+"""The heights and colours of a scene on one lattice, read window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.core.errors import GridMismatch, InvalidInput
+from processes.core.process import Asset, Workspace
+from processes.core.raster import Grid, Raster, RasterSource
+
+if TYPE_CHECKING:
+    from processes.outlines.segment import Sample
+
+SAMPLES, SAMPLE_PX = 3, 384
+"""A scene is judged on SAMPLES × SAMPLES windows of it."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The opened inputs on one lattice."""
+
+    surface: RasterSource
+    ground: RasterSource
+    ortho: RasterSource | None
+    grid: Grid
+
+    def read(self, row0: int, col0: int, height: int, width: int) -> Sample:
+        """Return a window, NaN where it sticks out."""
+        dsm = _read(self.surface, self.grid, row0, col0, height, width)[0]
+        dtm = _read(self.ground, self.grid, row0, col0, height, width)[0]
+        if self.ortho is None:
+            return sample(dsm, dtm, None, ())
+        pixels = _read(self.ortho, self.grid, row0, col0, height, width)
+        return sample(dsm, dtm, pixels, self.ortho.band_names)
+
+    @property
+    def sources(self) -> list[RasterSource]:
+        """What `map_blocks` reads for `piece`."""
+        return [self.surface, self.ground, *([self.ortho] if self.ortho else [])]
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        return self.ortho.band_names if self.ortho else ()
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield pieces, spread evenly."""
+        height, width = (min(SAMPLE_PX, size) for size in self.grid.shape)
+        for row in np.unique(np.linspace(0, self.grid.height - height, SAMPLES).astype(int)):
+            for col in np.unique(np.linspace(0, self.grid.width - width, SAMPLES).astype(int)):
+                yield self.read(int(row), int(col), height, width)
+
+
+def corner(scene: Grid, block: Grid) -> tuple[int, int]:
+    """Return the row and column of a block's first cell in the scene; they may be negative."""
+    row, col = scene.rowcol(*block.xy(0, 0))
+    return round(float(row)), round(float(col))
+
+
+def piece(names: Sequence[str], dsm: Raster, dtm: Raster, ortho: Raster | None = None) -> Sample:
+    """Return the blocks that a kernel gets of `Scene.sources` as a sample."""
+    pixels = None if ortho is None else np.atleast_3d(ortho.values.T).T
+    return sample(dsm.values, dtm.values, pixels, names)
+
+
+def sample(
+    dsm: NDArray[Any], dtm: NDArray[Any], pixels: NDArray[Any] | None, names: Sequence[str]
+) -> Sample:
+    """Return heights and named bands as the segmenter takes them."""
+    from processes.outlines.segment import Sample
+
+    bands = {} if pixels is None else dict(zip(names, pixels, strict=True))
+    return Sample(dsm, dsm - dtm, bands)
+
+
+def opened(dsm: Asset, dtm: Asset, ortho_asset: Asset | None, work: Workspace) -> Scene:
+    """Open a scene. Raises InvalidInput, and GridMismatch where its lattices differ."""
+    surface, ground = work.open_raster(dsm), work.open_raster(dtm)
+    ortho = work.open_raster(ortho_asset) if ortho_asset else None
+    if surface.grid is None:
+        raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
+    for name, source in (("dsm", surface), ("dtm", ground)):
+        if source.shape[0] != 1:
+            raise InvalidInput(f"{name} has {source.shape[0]} bands: give one band of heights")
+    offset(ground, surface.grid)
+    if ortho is not None:
+        offset(ortho, surface.grid)
+    return Scene(surface, ground, ortho, surface.grid)
+
+
+def offset(source: RasterSource, grid: Grid) -> tuple[int, int]:
+    """Return where the lattice begins in another raster of it. Raises GridMismatch."""
+    own = source.grid
+    if own is None or own.crs != grid.crs or not np.isclose(own.cell_m, grid.cell_m):
+        raise GridMismatch("dsm, dtm and ortho differ in CRS or cell size: resample to one grid")
+    row, col = (float(value) for value in own.rowcol(*grid.xy(0, 0)))
+    if abs(row - round(row)) > 0.01 or abs(col - round(col)) > 0.01:
+        raise GridMismatch("the cells of dsm, dtm and ortho are shifted: resample to one grid")
+    return round(row), round(col)
+
+
+def _read(
+    source: RasterSource, grid: Grid, row0: int, col0: int, height: int, width: int
+) -> NDArray[np.float32]:
+    row, col = offset(source, grid)
+    return source.read(row0 + row, col0 + col, height, width)
