@@ -78,7 +78,7 @@ def order(settings: Settings) -> Map | None:
         here = f"http://{settings.host}:{settings.port}"
         reader = Reader(cache=Path(cache), files=True)
         sender = Sender(client, here, reader, str(SCENE / "request.json"))
-        inputs = sender.sent({"images": [{"href": "stereo.json"}]})
+        inputs = sender.sent({"images": [{"href": "stereo.json"}], "point_cloud": True})
         answer = client.post(f"{here}/processes/city/execution", json={"inputs": inputs})
         answer.raise_for_status()
         place = answer.headers["location"]

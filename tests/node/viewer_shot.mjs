@@ -39,6 +39,13 @@ try {
   await page.waitForFunction("window.orograph.mesh", { timeout: WAIT_MS });
   await drawn(page);
   await page.screenshot({ path: `${out}/mesh.png` });
+  await page.click("#show-buildings");
+  await page.click("[name=drape][value=point_tileset]");
+  await page.waitForFunction("window.orograph.point_tileset", { timeout: WAIT_MS });
+  await drawn(page);
+  await page.screenshot({ path: `${out}/points.png` });
+  seen.points = await page.evaluate("window.orograph.point_tileset.statistics.numberOfPointsSelected");
+  await page.click("#show-buildings");
   await page.click("[name=drape][value=dsm]");
   await page.click("#show-buildings");
   await drawn(page);
@@ -76,10 +83,10 @@ async function ordered(page, out) {
 async function drawn(page) {
   await page.waitForFunction(
     () => {
-      const { viewer, tileset, mesh } = window.orograph;
+      const { viewer, tileset, mesh, point_tileset: points } = window.orograph;
       const { scene } = viewer;
       scene.requestRender();
-      const shown = [tileset, mesh].filter((tiles) => tiles?.show);
+      const shown = [tileset, mesh, points].filter((tiles) => tiles?.show);
       return (!scene.globe.show || scene.globe.tilesLoaded) && shown.every((tiles) => tiles.tilesLoaded);
     },
     { timeout: WAIT_MS, polling: 250 },

@@ -100,6 +100,22 @@ def test_the_textured_mesh_lies_where_the_relief_does(seen):
     assert share((red > green + 40) & (red > blue + 40)) > 0.003, "no buildings stand on it"
 
 
+def test_the_points_lie_where_the_relief_does_in_its_colours(seen):
+    """Roofs too: the buildings are switched off. Where nothing was measured, nothing is shown."""
+    said, out = seen
+    assert said["points"] > 20_000
+    draped, points = (pixels(out, name) for name in ("map.png", "points.png"))
+    ground, cloud = (~(abs(shown - EMPTY) < 6).all(axis=2) for shown in (draped, points))
+    assert share(cloud & ground) / share(cloud) > 0.95, "points beside the map"
+    assert share(cloud & ground) / share(ground) > 0.5, "most of the map has no points"
+    both = ground & cloud
+    grey = [shown[both].mean(axis=1) for shown in (draped, points)]
+    assert np.corrcoef(*grey)[0, 1] > 0.5
+    red, green, blue = np.moveaxis(points, 2, 0)
+    assert share((green > red + 8) & (green > blue + 8)) > 0.08
+    assert share((red > green + 40) & (red > blue + 40)) > 0.002, "no roofs"
+
+
 def test_the_surface_is_a_grey_hillshade(seen):
     _, out = seen
     shown = pixels(out, "surface.png")

@@ -6,8 +6,8 @@ import { rasterTiles } from "./api.js";
 const SAMPLES = 65; // heights along the side of a terrain tile
 const TILE_PX = 256;
 const FINEST_TERRAIN_LEVEL = 17; // a sample each 1.6 m at mid latitudes
-const POINTS = { attenuation: true, maximumAttenuation: 6, eyeDomeLighting: true }; // without gaps, and shaded
-const INSTEAD = { mesh: {}, point_tileset: { maximumScreenSpaceError: 16, pointCloudShading: POINTS } };
+const INSTEAD = { mesh: () => ({}), point_tileset: pointStyle };
+const GAPS = 16; // tiles of points give the gaps between their points so many times as their error
 const CHOSEN = Cesium.Color.fromCssColorString("#ffd54a");
 const STYLES = {
   ortho: "",
@@ -91,11 +91,24 @@ async function showInstead(shown, wanted) {
   const { viewer, item } = shown;
   shown.instead = wanted;
   viewer.scene.globe.show = !wanted;
-  if (wanted && !shown[wanted]) await addTileset(shown, wanted, item.assets[wanted].href, true, INSTEAD[wanted]);
+  if (wanted && !shown[wanted]) await addTileset(shown, wanted, item.assets[wanted].href, true, INSTEAD[wanted](item));
   for (const name of Object.keys(INSTEAD)) {
     if (shown[name]) shown[name].show = shown.instead === name; // as it is wanted by now
   }
   viewer.scene.requestRender();
+}
+
+/** Points as large as the gaps between them, and a little more; shaded where they stand out. */
+function pointStyle(item) {
+  const pointCloudShading = {
+    attenuation: true,
+    geometricErrorScale: 2 / GAPS,
+    baseResolution: GAPS * (item.properties.gsd ?? 1),
+    maximumAttenuation: 3, // those of coarse tiles stay among the finer ones
+    eyeDomeLighting: true,
+    eyeDomeLightingStrength: 0.6,
+  };
+  return { maximumScreenSpaceError: 16, pointCloudShading };
 }
 
 /** Raise the terrain model, or lay the ground flat at its mean height. */
