@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from processes.core.raster import Grid
-from processes.stereo.canopy import greenness, raised
+from processes.stereo.canopy import FALL, colour, raised
 from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 
@@ -56,9 +55,35 @@ def completed(
 
 def test_a_green_void_goes_up_to_the_crown_and_falls_off_with_distance(tree) -> None:  # type: ignore[no-untyped-def]
     dsm, crown = completed(tree, GREEN, GREEN)
-    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31, 32]  # the nearer half
-    assert dsm[25, 30:33] == pytest.approx(145 + 8 * (1 - 0.17 * np.array([0.5, 1.0, 1.5])))
+    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31]
+    assert dsm[25, 30:32] == pytest.approx(145 + 8 * (1 - FALL * np.array([0.5, 1.0])))
     assert (dsm[~crown] == tree[0][~crown]).all()
+
+
+def test_what_is_as_bright_as_the_lawns_is_lawn(tree) -> None:  # type: ignore[no-untyped-def]
+    """Both images show a dark crown, beside it either the same or a lawn as green but brighter."""
+    dark, bright = (50.0, 200.0), (250.0, 1000.0)
+    east, north = GRID.xy(np.array([24.5, 25.0]), np.array([32.0, 32.0]))
+    lon, lat = TO_DEGREES(east, north)
+
+    def painted(model, beside: tuple[float, float]) -> View:  # type: ignore[no-untyped-def]
+        middle = [float(v[0]) for v in model.project(lon, lat, np.full(2, 149.0))]
+        image = np.empty((2, 900, 900), np.float32)
+        image[:] = np.array(bright, np.float32)[:, None, None]
+        r, c = (round(v) for v in middle)
+        image[:, r - 12 : r + 13, c - 16 : c + 17] = np.array(beside)[:, None, None]
+        image[:, r - 12 : r + 13, c - 16 : c - 3] = np.array(dark)[:, None, None]
+
+        def read(row0: int, col0: int, height: int, width: int) -> NDArray[np.float32]:
+            return image[:, row0 : row0 + height, col0 : col0 + width]
+
+        return View(model.name, model, (900, 900), read, read)
+
+    crowns = [
+        raised(*tree, GRID, [painted(LEFT, beside), painted(RIGHT, beside)], TO_DEGREES)[1].sum()
+        for beside in (dark, bright)
+    ]
+    assert crowns[0] > 2 * crowns[1]
 
 
 @pytest.mark.parametrize("colours", [(GREEN, BARE), (BARE, GREEN), (BARE, BARE), (NOTHING, GREEN)])
@@ -74,10 +99,8 @@ def test_without_near_infrared_nothing_is_changed(tree) -> None:  # type: ignore
 
 
 def test_points_beyond_an_image_are_not_seen_by_it() -> None:
-    seeing: Callable[[float, float], float] = lambda row, col: float(  # noqa: E731
-        greenness(
-            view(LEFT, GREEN), *map(np.atleast_1d, LEFT.locate(row, col, 145.0)), np.array([145.0])
-        )[0]
-    )
-    assert seeing(450.0, 450.0) == pytest.approx(0.6)
-    assert np.isnan(seeing(-5.0, 450.0))
+    at = [LEFT.locate(row, 450.0, 145.0) for row in (450.0, -5.0)]
+    lon, lat = (np.array([float(point[i]) for point in at]) for i in (0, 1))
+    ndvi, red = colour(view(LEFT, GREEN), lon, lat, np.full(2, 145.0, np.float32))
+    assert ndvi == pytest.approx([0.6, np.nan], nan_ok=True)
+    assert red == pytest.approx([200.0, np.nan], nan_ok=True)
