@@ -163,6 +163,7 @@ def _train_segmenter(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         labels=options.labels,
+        start=options.start,
         onnx=options.onnx,
         told=lambda now: print(
             f"step {now.step} of {now.steps}: loss {now.loss:.3f}, {now.accuracy:.1%} right",
@@ -220,6 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     taught.add_argument("--seed", type=int, default=0)
     taught.add_argument(
         "--labels", type=Path, help="folder of real places: PLACE/ndsm.tif, classes.tif, ortho.tif"
+    )
+    taught.add_argument(
+        "--start", type=Path, metavar="ITEM.json", help="weights to go on from, as written here"
     )
     taught.add_argument("--onnx", action="store_true", help="write an ONNX file, too")
     taught.set_defaults(command=_train_segmenter)

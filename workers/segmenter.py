@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from processes.semantics.modelcard import ONNX, SAFETENSORS, card_of
 from workers.cog import RasterFile
 
 if TYPE_CHECKING:
+    from processes.semantics.network import UNet
     from processes.semantics.train import Example, Report
 
 NAME = "segmenter"
@@ -25,6 +26,7 @@ def train_segmenter(
     steps: int,
     seed: int = 0,
     labels: Path | None = None,
+    start: Path | None = None,
     onnx: bool = False,
     told: Callable[[Report], None] | None = None,
 ) -> Path:
@@ -32,6 +34,7 @@ def train_segmenter(
 
     *labels* is a folder of real places, each a folder with `ndsm.tif`, `classes.tif` (codes of
     process segment, 0 where unknown) and, if there is one, `ortho.tif`, all on one lattice.
+    *start* is the Item of weights as written here, to go on from.
     """
     import torch
 
@@ -45,10 +48,12 @@ def train_segmenter(
     )
     if labels and not real:
         raise InvalidInput(f"{labels.name} holds no folder with ndsm.tif and classes.tif")
+    first, before = _start(start) if start else (None, {})
     out.mkdir(parents=True, exist_ok=True)
-    net = train(steps, seed, real, told=told).folded()
+    net = train(steps, seed, real, start=first, told=told).folded()
     parameters = sum(weight.numel() for weight in net.parameters())
     trained = {"steps": steps, "seed": seed, "real_places": len(real), "torch": torch.__version__}
+    trained |= {"before": before} if before else {}
 
     def written(form: str, content: bytes) -> Path:
         file = out / f"{NAME}.{form}"
@@ -61,6 +66,23 @@ def train_segmenter(
     if onnx:
         written(ONNX, to_onnx(net))
     return written(SAFETENSORS, to_safetensors(net))
+
+
+def _start(item: Path) -> tuple[UNet, Any]:
+    """Return the network of an Item, and how that was trained."""
+    from processes.semantics.modelcard import read_card
+    from processes.semantics.weights import unet
+
+    try:
+        text = item.read_text("utf-8")
+        card = read_card(text)
+        content = (item.parent / card.href).read_bytes()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"{item.name} or its weights cannot be read") from None
+    if card.form != SAFETENSORS:
+        raise InvalidInput(f"{item.name} is ONNX: training goes on from safetensors alone")
+    card.check(content)
+    return unet(content), json.loads(text)["properties"].get("mlm:hyperparameters", {})
 
 
 def _example(folder: Path) -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,20 +64,22 @@ def train(
     steps: int,
     seed: int = 0,
     real: Sequence[Example] = (),
+    start: UNet | None = None,
     told: Callable[[Report], None] | None = None,
     kept: Callable[[UNet], None] | None = None,
 ) -> UNet:
     """Return a network trained on made-up towns, and on *real* places for a quarter of the time.
 
-    *told* hears how it goes each 50 steps; *kept* gets a copy each 500. The weights are averaged
-    over the last few hundred steps, which is worth a per cent or two.
+    It goes on from the weights of *start*, which is not changed, at a third of the pace, or from
+    none. *told* hears how it goes each 50 steps; *kept* gets a copy each 500. The weights are
+    averaged over the last few hundred steps, which is worth a per cent or two.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net, average = laid(UNet()), laid(UNet())
-    average.load_state_dict(net.state_dict())
-    best = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
-    pace = torch.optim.lr_scheduler.OneCycleLR(best, 3e-3, total_steps=steps, pct_start=0.1)
+    net = laid(deepcopy(start) if start else UNet())
+    average, fastest = deepcopy(net), 1e-3 if start else 3e-3
+    best = torch.optim.AdamW(net.parameters(), lr=fastest, weight_decay=1e-3)
+    pace = torch.optim.lr_scheduler.OneCycleLR(best, fastest, total_steps=steps, pct_start=0.1)
     for step, (inputs, truth) in enumerate(_batches(rng, seed, real, steps), start=1):
         net.train()
         logits = net(inputs)

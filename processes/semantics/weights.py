@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
 import numpy as np
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from processes.core.errors import InvalidInput
 from processes.core.process import Asset, Workspace
 from processes.semantics.modelcard import ONNX, ModelCard, read_card
+
+if TYPE_CHECKING:
+    from processes.semantics.network import UNet
 
 BUNDLED = "towns"
 """The weights that come with the program."""
@@ -74,10 +77,27 @@ def network(form: str, content: bytes, device: Device) -> tuple[Infer, int]:
 
 def _from_safetensors(content: bytes, device: Device) -> tuple[Infer, int]:
     import torch
+
+    from processes.semantics.network import laid
+
+    net = unet(content)
+    ready = laid(net.folded(), device)
+
+    def infer(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            values = torch.from_numpy(stack).to(device, memory_format=torch.channels_last)
+            return np.asarray(ready(values).cpu().numpy())
+
+    return infer, 2 ** len(net.down)
+
+
+def unet(content: bytes) -> UNet:
+    """Return our own network with the weights of a safetensors file. Raises InvalidInput."""
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from processes.semantics.network import UNet, laid
+    from processes.semantics.network import UNet
 
     try:
         tensors = load(content)
@@ -93,14 +113,7 @@ def _from_safetensors(content: bytes, device: Device) -> tuple[Infer, int]:
         ) from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in net.state_dict().values()):
         raise InvalidInput("weights hold numbers that are not finite")
-    ready = laid(net.folded(), device)
-
-    def infer(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            values = torch.from_numpy(stack).to(device, memory_format=torch.channels_last)
-            return np.asarray(ready(values).cpu().numpy())
-
-    return infer, 2 ** len(widths)
+    return net
 
 
 def _widths(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:

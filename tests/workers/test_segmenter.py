@@ -55,6 +55,19 @@ def test_the_command_writes_weights_that_can_be_used(tmp_path, capsys):
     assert json.loads(text)["properties"]["mlm:hyperparameters"]["real_places"] == 1
 
 
+def test_training_goes_on_from_earlier_weights(tmp_path):
+    first = train_segmenter(tmp_path / "first", steps=2)
+    second = train_segmenter(tmp_path / "second", steps=1, seed=7, start=first)
+    said = json.loads(second.read_text())["properties"]["mlm:hyperparameters"]
+    assert (said["seed"], said["before"]["steps"]) == (7, 2)
+    contents = [(item.parent / "segmenter.safetensors").read_bytes() for item in (first, second)]
+    stack = np.random.default_rng(0).gamma(2, 1, (1, 7, 64, 32)).astype(np.float32)
+    one, other = (network("safetensors", content, "cpu")[0](stack) for content in contents)
+    assert 0 < np.abs(one - other).max() < 0.5 * np.ptp(one)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        train_segmenter(tmp_path / "third", steps=1, start=tmp_path / "none.json")
+
+
 def test_labels_that_cannot_be_used_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="no folder"):
