@@ -53,7 +53,7 @@ ASSETS = {
     "dsm": Known("Surface model", ("data", "surface"), "m"),
     "dtm": Known("Terrain model", ("data", "terrain"), "m"),
     "ndsm": Known("Heights above ground", ("data",), "m"),
-    "confidence": Known("Confidence of the surface model", ("confidence", "metadata")),
+    "confidence": Known("Error of nine heights in ten", ("confidence", "metadata"), "m"),
     "ortho_mask": Known("Origin of each cell of the surface model", ("metadata",)),
     "ortho": Known("True orthoimage", ("data", "visual")),
     "ortho_source": Known("Image each cell of the orthoimage is from", ("metadata",)),

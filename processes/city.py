@@ -55,7 +55,9 @@ class CityOutputs(Outputs):
     """A 3D map."""
 
     dsm: Asset = Field(description="Surface heights above the WGS84 ellipsoid, metres.")
-    confidence: Asset = Field(description="How far each height can be trusted.")
+    confidence: Asset = Field(
+        description="The error, in metres, that nine heights in ten stay below, cell by cell."
+    )
     ortho_mask: Asset = Field(description="Why a cell is empty or filled.")
     dtm: Asset = Field(description="Ground heights, metres.")
     ndsm: Asset = Field(description="Heights above ground, metres.")
@@ -197,7 +199,7 @@ def _figures(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> dic
         },
         "surface": {
             "share": shares(work.open_raster(made["ortho_mask"]), ORIGINS),
-            "confidence": quantiles(work.open_raster(made["confidence"]), lowest=0, highest=1),
+            "error_90_m": quantiles(work.open_raster(made["confidence"]), lowest=0, highest=100),
             "lowest_highest_m": [_finite(value) for value in extremes(surface)],
         },
         "terrain": {

@@ -120,7 +120,9 @@ class DsmOutputs(Outputs):
 
     dsm: Asset = Field(description="Surface heights above the WGS84 ellipsoid, metres.")
     confidence: Asset = Field(
-        description="How likely each height is right within a metre, 0 to 1; 0 where filled."
+        description="How far each height can be trusted: the error, in metres, that nine cells in "
+        "ten stay below, measured or filled. It is that of a cell beside the others; how far the "
+        "level of the whole model may be off is in the file's tag OROGRAPH_LEVEL_ERROR_M."
     )
     ortho_mask: Asset = Field(
         description="Where each height comes from: 0 outside what two images see (empty), "
@@ -160,7 +162,7 @@ def measured(
 
     block_px = _block_px(grid, scene.gsd_m)
     kernel_workers = WORKERS if block_px >= max(grid.shape) else 1
-    layers = _layers(views, tied)
+    layers = _layers(views, tied, scene.px_m, _level(inputs, tied, scene.px_m))
     assets = work.map_layers(
         [*layers, points] if points else layers,
         _kernel(scene, area, workers=kernel_workers, points=points is not None),
@@ -482,13 +484,13 @@ def _kernel(
 
         pairs: list[Measured] | None = [] if points else None
         made = surface(scene, grid, workers=workers, points=pairs)
-        dsm, confidence, origin = made.dsm, made.confidence, made.origin
+        dsm, error, origin = made.dsm, made.error_m, made.origin
         if shape is not None:
             out = ~cells_inside(shape, grid)
             dsm = np.where(out, np.float32(np.nan), dsm)
-            confidence = np.where(out, np.float32(0), confidence)
+            error = np.where(out, np.float32(np.nan), error)
             origin = np.where(out, np.uint8(Origin.OUTSIDE), origin)
-        rasters = [Raster(dsm, grid), Raster(confidence, grid), Raster(origin, grid)]
+        rasters = [Raster(dsm, grid), Raster(error, grid), Raster(origin, grid)]
         if pairs is None:
             return rasters
         return [*rasters, cloud(pairs, np.where(origin == Origin.SEEN, dsm, np.nan), grid)]
@@ -506,7 +508,24 @@ def _block_px(grid: Grid, gsd_m: float) -> int:
     return ceil(side / ceil(side / most))
 
 
-def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
+def _level(inputs: DsmInputs, tied: Pointing, px_m: float) -> dict[str, str]:
+    """Return what the level of the whole model hangs on, and how far it may be off, as tags.
+
+    Tie points tell how far images are off across the epipolar lines; they are taken to be off as
+    far along them, which moves the model up or down and nothing tells. What a coarse elevation
+    model is worth is not known here.
+    """
+    if inputs.gcps is not None:
+        return {"OROGRAPH_LEVEL": "gcps", "OROGRAPH_LEVEL_ERROR_M": f"{tied.control_px * px_m:.3f}"}
+    if inputs.dem is not None:
+        return {"OROGRAPH_LEVEL": "dem"}
+    off_px = max(abs(px) for correction in tied.corrections_px for px in correction[:2])
+    return {"OROGRAPH_LEVEL": "pointing", "OROGRAPH_LEVEL_ERROR_M": f"{off_px * px_m:.3f}"}
+
+
+def _layers(
+    views: Sequence[View], tied: Pointing, px_m: float, level: dict[str, str]
+) -> list[Layer]:
     added = zip(views, tied.corrections_px, strict=True)
     shifts = {view.id: [round(px, 4) for px in correction] for view, correction in added}
     facts = {
@@ -525,7 +544,11 @@ def _layers(views: Sequence[View], tied: Pointing) -> list[Layer]:
     )
     return [
         Layer("dsm", band_names=["height"], tags=facts),
-        Layer("confidence", band_names=["confidence"], tags=facts),
+        Layer(
+            "confidence",
+            band_names=["error_90_m"],
+            tags={"OROGRAPH_M_PER_PX": f"{px_m:.4f}"} | level | facts,
+        ),
         Layer(
             "ortho_mask", "uint8", band_names=["origin"], tags={"OROGRAPH_VALUES": origins} | facts
         ),

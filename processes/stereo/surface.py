@@ -10,13 +10,21 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from shapely import get_coordinates, get_parts, get_rings, transform
+from shapely import (
+    contains_xy,
+    get_coordinates,
+    get_parts,
+    get_rings,
+    transform,
+    unary_union,
+)
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from processes.core.raster import Grid
-from processes.stereo.canopy import raised
+from processes.stereo.canopy import raised, typical_red
 from processes.stereo.cloud import Measured
+from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import Origin, fill, fuse
@@ -43,6 +51,8 @@ FRAME_STEP_PX = 64
 STRAY_M, STRAY_M2 = 4.0, 60.0
 TOLD_PX = 0.25
 """Disparities that differ by less are of one surface, whatever height that makes."""
+SAMPLES = 8
+"""Places across and along a scene whose colours are looked at."""
 RIM_M = 3.0
 """Voids at the outer rim are filled no further from measured cells than this."""
 
@@ -88,9 +98,24 @@ class Scene:
         )  # fmt: skip
 
     @cached_property
+    def typical_red(self) -> float | None:
+        """The logarithm of the red of what is green, the same in every block."""
+        ground = unary_union([pair.ground for pair in self.pairs])
+        west, south, east, north = ground.bounds
+        steps = (np.arange(SAMPLES) + 0.5) / SAMPLES
+        lon, lat = np.meshgrid(west + steps * (east - west), south + steps * (north - south))
+        inside = contains_xy(ground, lon, lat)
+        return typical_red(self.views, lon[inside], lat[inside], self.height_m)
+
+    @cached_property
     def disparities(self) -> tuple[tuple[float, float], ...]:
         """The bounds of the disparities of each pair, the same in every block."""
         return tuple(field.disparities(self.heights_m) for field in self.fields)
+
+    @property
+    def px_m(self) -> float:
+        """How much height a pixel of parallax is, in the pair with the widest base."""
+        return self.gsd_m / max(pair.base_to_height for pair in self.pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +123,10 @@ class Surface:
     """Heights on a grid, how far they can be trusted, and where each comes from."""
 
     dsm: Pixels
-    confidence: Pixels
+    likelihood: Pixels
+    """That what was measured is right, 0 to 1; 0 where nothing was."""
+    error_m: Pixels
+    """What nine heights in ten are off by at most."""
     origin: NDArray[np.uint8]
 
 
@@ -134,9 +162,12 @@ def surface(
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
     dsm[outside] = np.nan
     origin[outside] = Origin.OUTSIDE
-    dsm, crown = raised(dsm, origin == Origin.SEEN, grid, scene.views, scene.to_degrees)
+    seen = origin == Origin.SEEN
+    dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
-    return Surface(dsm, np.where(origin == Origin.SEEN, found.trust, 0.0), origin)
+    likelihood = np.where(origin == Origin.SEEN, found.trust, np.float32(0.0))
+    error = error_m(dsm, likelihood, origin, cell_m=grid.cell_m, px_m=scene.px_m)
+    return Surface(dsm, likelihood, error, origin)
 
 
 class _Heights(NamedTuple):

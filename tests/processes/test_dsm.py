@@ -66,12 +66,19 @@ def against_truth(href: str, village: Path) -> NDArray[np.float32]:
     """Return product less truth where the truth counts, NaN where the product is void."""
     dsm, here = band(href)
     truth, there = band(village / "truth/dsm.tif")
-    mask, _ = band(village / "truth/mask.tif")
     row = round((there.f - here.f) / 0.5)
     col = round((here.c - there.c) / 0.5)
     part = slice(row, row + dsm.shape[0]), slice(col, col + dsm.shape[1])
-    apart = dsm - truth[part]
-    return apart[(mask[part] & 32) == 0]
+    return (dsm - truth[part])[counted(href, village)]
+
+
+def counted(href: str, village: Path) -> NDArray[np.bool_]:
+    """Return which cells of a product the truth says something of."""
+    product, here = band(href)
+    mask, there = band(village / "truth/mask.tif")
+    row = round((there.f - here.f) / 0.5)
+    col = round((here.c - there.c) / 0.5)
+    return (mask[row : row + product.shape[0], col : col + product.shape[1]] & 32) == 0
 
 
 def test_the_village_is_measured_without_any_shift(products: DsmOutputs, village: Path) -> None:
@@ -84,14 +91,27 @@ def test_the_village_is_measured_without_any_shift(products: DsmOutputs, village
 
 def test_products_share_a_grid_and_say_where_heights_come_from(products: DsmOutputs) -> None:
     dsm, grid = band(products.dsm.href)
-    confidence, same = band(products.confidence.href)
+    error_m, same = band(products.confidence.href)
     origin, too = band(products.ortho_mask.href)
     assert grid == same == too
-    assert dsm.shape == confidence.shape == origin.shape
+    assert dsm.shape == error_m.shape == origin.shape
     assert (np.isfinite(dsm) == np.isin(origin, (1, 2, 3, 4, 6))).all()
-    assert (confidence[origin != 1] == 0).all()
-    assert 0.5 < np.median(confidence[origin == 1]) <= 1.0
+    assert (np.isfinite(error_m) == np.isfinite(dsm)).all()
+    assert 0.2 < np.median(error_m[origin == 1]) < 0.6
+    assert np.median(error_m[np.isin(origin, (2, 4, 6))]) > 2.0
     assert np.mean(origin == 1) > 0.75
+
+
+def test_nine_heights_in_ten_are_as_good_as_claimed(products: DsmOutputs, village: Path) -> None:
+    apart = against_truth(products.dsm.href, village)
+    claimed = band(products.confidence.href)[0][counted(products.confidence.href, village)]
+    off = np.abs(apart - np.nanmedian(apart))
+    known = np.isfinite(off)
+    assert 0.88 < np.mean(off[known] <= claimed[known]) < 0.93
+    # and the claims tell good from bad
+    sure, unsure = (known & (claimed < 0.4)), (known & (claimed > 2.0))
+    assert np.quantile(off[sure], 0.9) < 0.4
+    assert np.quantile(off[unsure], 0.9) > 2.0
 
 
 def test_the_pointing_correction_travels_with_the_product(products: DsmOutputs) -> None:

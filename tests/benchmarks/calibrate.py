@@ -1,0 +1,257 @@
+"""Fit the tables of processes/stereo/confidence.py to built scenes, and judge them on others.
+
+    python tests/benchmarks/calibrate.py                  fits on both scenes and prints the tables
+    python tests/benchmarks/calibrate.py --check DIR …    judges them on further scenes too
+
+A scene is a folder of images with their RPC (`left.tif`, `left_RPC.TXT`, …), `truth/dsm.tif` and
+`truth/mask.tif` (bits 32 and 8: does not count). All images are used, and, where there are more
+than two, each pair of them by itself: other base-to-height ratios of the same ground. The model is
+compared after its best constant shift, since the tables speak of a cell beside its neighbours.
+
+Each fit is made twice more, on one scene and its pairs only, and judged on the other: what is
+printed as *unseen* was never seen by the tables it is judged by. At each node of a table the log
+of the error is moved until nine tenths of the cells near it lie below (quantile regression by its
+gradient); nodes with few cells follow their neighbours. Every scene counts the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from truth import OUTSIDE, WATER, scene_folder
+
+from processes.accuracy.sample import bilinear
+from processes.accuracy.shift import best_shift
+from processes.core.process import Asset
+from processes.dsm import open_views, plan, tie
+from processes.stereo import confidence
+from processes.stereo.confidence import (
+    AWAY,
+    CLAIM,
+    FILLED,
+    ROUGH,
+    STEP,
+    SURE,
+    distance_m,
+    filled_place,
+    read,
+    relief_m,
+    seen_place,
+)
+from processes.stereo.fuse import Origin
+from processes.stereo.surface import surface
+from workers.reader import Reader
+from workers.workspace import LocalWorkspace
+
+Floats = NDArray[np.float64]
+
+TABLES = {
+    "MEASURED": ((SURE, ROUGH), (Origin.SEEN,)),
+    "OCCLUDED": ((AWAY, STEP), (Origin.FILLED_OCCLUSION,)),
+    "BRIDGED": ((AWAY, STEP), (Origin.FILLED_GAP,)),
+    "SPANNED": ((AWAY, STEP), (Origin.INTERPOLATED,)),
+    "CROWNED": ((AWAY, STEP), (Origin.CROWN,)),
+}
+FEWEST, MOST = 500, 120_000
+TURNS = 80
+STIFF = 0.02
+"""How many cells of its scene, beside the mean of all nodes, a node's neighbours count for."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The cells of one model that the truth knows: where in their table, and how far off."""
+
+    scene: str
+    views: str
+    px_m: float
+    origin: NDArray[np.uint8]
+    row: Floats
+    col: Floats
+    off_m: Floats
+
+
+def judged(folder: Path, views: Sequence[str], scratch: Path) -> Judged:
+    """Make the surface model of some images of a scene, and compare it with the truth."""
+    work = LocalWorkspace(scratch / "products", Reader(scratch / "cache", files=True))
+    refs = [Asset(href=str((folder / f"{view}.tif").resolve())) for view in views]
+    images = open_views(work.images(refs))
+    tied, heights_m = tie(images, None, "auto", None)
+    scene, grid = plan(images, tied, heights_m, None, None, None)
+    made = surface(scene, grid)
+    dsm, origin, px_m = made.dsm, made.origin, scene.px_m
+    with rasterio.open(folder / "truth" / "dsm.tif") as file:
+        truth, there = file.read(1), file.transform
+    counted = (_band(folder / "truth" / "mask.tif").astype(np.uint8) & (OUTSIDE | WATER)) == 0
+    r, c = np.mgrid[: truth.shape[0], : truth.shape[1]]
+
+    def cells(dx_m: float = 0.0, dy_m: float = 0.0) -> tuple[Any, Any]:
+        x, y = there @ (c + 0.5, r + 0.5)
+        return grid.rowcol(x - dx_m, y - dy_m)
+
+    shift = best_shift(bilinear(dsm, *cells()), truth, there.a, counted=counted)
+    row, col = cells(shift.dx_m, shift.dy_m)
+    off = bilinear(dsm, row, col) - truth
+    ri, ci = (
+        np.clip(np.rint(v).astype(int), 0, n - 1)
+        for v, n in zip((row, col), dsm.shape, strict=True)
+    )
+    wanted = counted & np.isfinite(off) & np.isfinite(dsm[ri, ci])
+    # the median of all is the level; that of a sample, as the shift found it, is off by centimetres
+    off = np.abs(off[wanted] - np.median(off[wanted]))
+    rough, away = relief_m(dsm), distance_m(origin, grid.cell_m)
+    matched = np.stack(seen_place(made.likelihood, rough, px_m))
+    filled = np.stack(filled_place(away, rough))
+    place = np.where(origin == Origin.SEEN, matched, filled)[:, ri, ci][:, wanted]
+    name = "+".join(views)
+    return Judged(folder.name, name, px_m, origin[ri, ci][wanted], *place.astype(float), off)
+
+
+def _band(path: Path | str) -> NDArray[Any]:
+    with rasterio.open(path) as file:
+        return np.asarray(file.read(1))
+
+
+def fitted(models: Sequence[Judged]) -> dict[str, Floats]:
+    """Return every table, fitted to some models."""
+    tables = {}
+    for name, (axes, origins) in TABLES.items():
+        same = Counter(model.scene for model in models)
+        chosen = [_chosen(model, origins, 1 / same[model.scene]) for model in models]
+        row, col, off, weight = (
+            np.concatenate(part) for part in zip(*[c for c in chosen if c], strict=True)
+        )
+        shape = axes[0].count, axes[1].count
+        tables[name] = fit(row, col, off, weight, shape)
+    return tables
+
+
+def _chosen(model: Judged, origins: Sequence[Origin], weight: float) -> tuple[Floats, ...] | None:
+    """Return row, column, error and weight of the cells of some origins; None of too few."""
+    which = np.flatnonzero(np.isin(model.origin, origins))
+    if which.size < FEWEST:
+        return None
+    if which.size > MOST:
+        which = np.random.default_rng(0).choice(which, MOST, replace=False)
+    unit = model.px_m if Origin.SEEN in origins else 1.0
+    off = model.off_m[which] / unit
+    return model.row[which], model.col[which], off, np.full(off.size, weight / off.size)
+
+
+def fit(row: Floats, col: Floats, off: Floats, weight: Floats, shape: tuple[int, int]) -> Floats:
+    """Return the table whose values, linear in their logs between nodes, hold CLAIM of *off*."""
+    corners = list(_corners(row, col, shape))
+    size = shape[0] * shape[1]
+    logs = np.full(size, np.log(np.quantile(off, CLAIM)))
+    wanted = np.log(off + 1e-3)
+    total = sum(
+        (np.bincount(node, share * weight, size) for node, share in corners), np.zeros(size)
+    )
+    mean = total.mean()
+    stiff = STIFF * mean / (total + STIFF * mean)
+    for turn in range(TURNS):
+        width = 0.5 * 0.93**turn + 0.02
+        above = wanted - sum(share * logs[node] for node, share in corners)
+        pull = CLAIM - 1 / (1 + np.exp(np.clip(above / width, -30, 30)))
+        steps = sum(np.bincount(node, share * weight * pull, size) for node, share in corners)
+        logs += 4 * width * steps / (total + 1e-3 * mean)
+        logs += 0.25 * stiff * _bend(logs.reshape(shape)).ravel()
+    return np.asarray(np.exp(logs).reshape(shape))
+
+
+def _corners(row: Floats, col: Floats, shape: tuple[int, int]) -> Iterator[tuple[Any, Floats]]:
+    """Yield the four nodes around each place, numbered, with their shares."""
+    r = np.minimum(row.astype(int), shape[0] - 2)
+    c = np.minimum(col.astype(int), shape[1] - 2)
+    for dr, dc in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        share = np.where(dr, row - r, 1 - row + r) * np.where(dc, col - c, 1 - col + c)
+        yield (r + dr) * shape[1] + c + dc, share
+
+
+def _bend(logs: Floats) -> Floats:
+    """Return how far each node lies below its neighbours, all together."""
+    wide = np.pad(logs, 1, mode="edge")
+    beside = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+    return np.asarray(beside - 4 * logs)
+
+
+def claimed(model: Judged, tables: dict[str, Floats]) -> Floats:
+    """Return the error that tables claim for each cell of a model."""
+    error = np.full(model.off_m.size, np.nan)
+    for name, (_, origins) in TABLES.items():
+        here = np.isin(model.origin, origins)
+        place = (v[here].astype(np.float32) for v in (model.row, model.col))
+        unit = model.px_m if Origin.SEEN in origins else 1.0
+        error[here] = unit * read(tables[name], *place)
+    return error
+
+
+def line(model: Judged, error: Floats, how: str) -> str:
+    """Return the shares held of one model, of all its cells and by origin, as a row of a table."""
+    held = model.off_m <= error
+    parts = [held.mean()]
+    for origin in (Origin.SEEN, *FILLED):
+        here = model.origin == origin
+        parts.append(held[here].mean() if here.sum() >= FEWEST else np.nan)
+    quarters = np.quantile(error, (0.25, 0.5, 0.75))
+    which = np.searchsorted(quarters, error)
+    parts += [held[which == k].mean() for k in range(4)]
+    said = " | ".join("–" if np.isnan(p) else f"{100 * p:.1f}" for p in parts)
+    return f"| {model.scene} {model.views} | {how} | {said} | {quarters[1]:.2f} |"
+
+
+HEAD = (
+    "| held, % of cells | tables | all | measured | occlusion | gap | interpolated | crown "
+    "| best quarter | second | third | worst | median error_90, m |\n" + "|---" * 13 + "|"
+)
+
+
+def written(tables: dict[str, Floats]) -> str:
+    """Return tables as they stand in confidence.py."""
+    lines = []
+    for name, table in tables.items():
+        rows = ("    [" + ", ".join(f"{v:.2f}" for v in row) + "]," for row in table)
+        lines += [f"{name} = np.array([", *rows, "])"]
+    return "\n".join(lines)
+
+
+def views_of(folder: Path) -> list[tuple[str, ...]]:
+    """Return all images of a scene, and each pair of them where there are more than two."""
+    names = sorted(path.name.removesuffix("_RPC.TXT") for path in folder.glob("*_RPC.TXT"))
+    pairs = combinations(names, 2) if len(names) > 2 else []
+    return [tuple(names), *pairs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", type=Path, nargs="*", default=[], help="further scenes")
+    args = parser.parse_args()
+    homes = [scene_folder("village"), scene_folder("quarter")]
+    with tempfile.TemporaryDirectory() as scratch:
+        models = [judged(home, views, Path(scratch)) for home in homes for views in views_of(home)]
+        others = [judged(home, views_of(home)[0], Path(scratch)) for home in args.check]
+    tables = fitted(models)
+    print(written(tables), "\n", HEAD, sep="")
+    now = {name: getattr(confidence, name) for name in TABLES}
+    for model in models:
+        apart = fitted([other for other in models if other.scene != model.scene])
+        print(line(model, claimed(model, apart), "unseen"))
+        print(line(model, claimed(model, tables), "new"))
+        print(line(model, claimed(model, now), "in use"))
+    for model in others:
+        print(line(model, claimed(model, tables), "unseen"))
+        print(line(model, claimed(model, now), "in use"))
+
+
+if __name__ == "__main__":
+    main()
