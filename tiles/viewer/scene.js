@@ -108,7 +108,8 @@ function pointStyle(item) {
     eyeDomeLighting: true,
     eyeDomeLightingStrength: 0.6,
   };
-  return { maximumScreenSpaceError: 16, pointCloudShading };
+  // nor left coarse beside the middle of the view, where additive tiles show it as gaps
+  return { maximumScreenSpaceError: 16, foveatedScreenSpaceError: false, pointCloudShading };
 }
 
 /** Raise the terrain model, or lay the ground flat at its mean height. */
