@@ -30,7 +30,6 @@ from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.pointing import View
 
-Cells = NDArray[np.intp]
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 TALL_M = 2.0
@@ -43,14 +42,16 @@ REACH_M = 4.0
 BARE, TINY = -1.0, 1e-6
 """NDVI of what is not there, and the least red that has a logarithm."""
 GREEN = 0.4
-"""NDVI of crowns and lawns, whose reds are compared."""
-OF_NDVI, OF_DARKNESS, OF_DISTANCE, OFFSET = 8.1, 2.1, -0.71, -3.6
+"""NDVI of crowns and lawns, whose red is typical."""
+OF_NDVI, OF_DARKNESS, OF_DISTANCE, OFFSET = 8.1, 2.1, -0.71, -3.8
 """Logistic regression on two built scenes: the least NDVI of all images; how far the logarithm of
-the least red lies below what is between crowns and lawns; metres from what was measured."""
+the least red lies below the typical one; metres from what was measured."""
 LIKELY = 0.4
 """Score of what is a crown: three in five are."""
-ENOUGH, MOST = 100, 20_000
-"""Cells that tell the red of crowns and lawns."""
+MOST = 1.0
+"""Darkness beyond that says no more."""
+SIDE_PX, ENOUGH = 64, 1000
+"""Side of the windows that tell what red is typical, and how much of them must be green."""
 FALL = 0.25
 """Share of the crown's height that is lost for each metre from what was measured of it …"""
 LEAST = 0.5
@@ -63,8 +64,12 @@ def raised(
     grid: Grid,
     views: Sequence[View],
     to_degrees: Plane,
+    typical: float | None,
 ) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Return filled heights (row, col) with crowns completed, and which cells these are."""
+    """Return filled heights (row, col) with crowns completed, and which cells these are.
+
+    *typical*: logarithm of the red of all that is green, or None where next to nothing is.
+    """
     crown = np.zeros(dsm.shape, bool)
     views = [view for view in views if view.spectral is not None]
     if not measured.any() or len(views) < 2:
@@ -84,16 +89,10 @@ def raised(
     if not row.size:
         return dsm, crown
 
-    def seen(row: Cells, col: Cells, height: Pixels) -> tuple[Pixels, Pixels]:
-        lon, lat = to_degrees(*grid.xy(row, col))
-        return _least([colour(view, lon, lat, height) for view in views])
-
-    lawn = measured & (above < STEP_M)
-    samples = [_sampled(kind) for kind in (tall, lawn)]
-    between = _between(*(seen(r, c, dsm[r, c]) for r, c in samples))
     halfway = np.asarray(dsm[row, col] + np.float32(0.5) * step[row, col], np.float32)
-    ndvi, red = seen(row, col, halfway)
-    darker = np.float32(0) if between is None else between - red
+    lon, lat = to_degrees(*grid.xy(row, col))
+    ndvi, red = _least([colour(view, lon, lat, halfway) for view in views])
+    darker = np.float32(0) if typical is None else np.clip(typical - red, -MOST, MOST)
     score = OF_NDVI * ndvi + OF_DARKNESS * darker + OF_DISTANCE * away[row, col] + OFFSET
     row, col = row[score > LIKELY], col[score > LIKELY]
     crown[row, col] = True
@@ -102,27 +101,30 @@ def raised(
     return dsm, crown
 
 
+def typical_red(views: Sequence[View], lon: Floats, lat: Floats, height_m: float) -> float | None:
+    """Return the median logarithm of red of what is green around points of the ground.
+
+    The same for a whole scene, so that blocks of it agree. None where next to nothing is green.
+    """
+    found = []
+    for view in views:
+        rows, cols = view.model.project(lon, lat, np.full(lon.shape, height_m))
+        for row, col in zip(np.rint(rows).astype(int), np.rint(cols).astype(int), strict=True):
+            inside = 0 <= row < view.shape[0] and 0 <= col < view.shape[1]
+            if view.spectral is None or not inside:
+                continue
+            red, nir = view.spectral(row - SIDE_PX // 2, col - SIDE_PX // 2, SIDE_PX, SIDE_PX)
+            found.append(red[(nir - red) > GREEN * (nir + red)])
+    reds = np.concatenate(found) if found else np.empty(0)
+    return float(np.log(np.median(reds))) if reds.size >= ENOUGH else None
+
+
 def _floor(dsm: Pixels, cell_m: float) -> Pixels:
     """Return the lowest height around each cell, without steps."""
     side = 2 * round(AROUND_M / cell_m) + 1
     nothing = float(np.nanmax(dsm))
     lowest = cv2.erode(np.nan_to_num(dsm, nan=nothing), np.ones((side, side), np.uint8))
     return np.asarray(cv2.blur(lowest, (side, side)), np.float32)
-
-
-def _sampled(mask: NDArray[np.bool_]) -> tuple[Cells, Cells]:
-    """Return rows and columns of MOST cells at most, evenly spread over a mask."""
-    row, col = np.nonzero(mask)
-    every = max(1, row.size // MOST)
-    return row[::every], col[::every]
-
-
-def _between(crowns: tuple[Pixels, Pixels], lawns: tuple[Pixels, Pixels]) -> float | None:
-    """Return the logarithm of red between two kinds, given as NDVI and red; None if one is rare."""
-    reds = [red[ndvi > GREEN] for ndvi, red in (crowns, lawns)]
-    if min(red.size for red in reds) < ENOUGH:
-        return None
-    return float(np.mean([np.median(red) for red in reds]))
 
 
 def _least(seen: Sequence[tuple[Pixels, Pixels]]) -> tuple[Pixels, Pixels]:

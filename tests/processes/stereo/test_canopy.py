@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from processes.core.raster import Grid
-from processes.stereo.canopy import FALL, colour, raised
+from processes.stereo.canopy import FALL, colour, raised, typical_red
 from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 
@@ -24,6 +24,7 @@ MIDDLE = LEFT.locate(450, 450, 145.0)
 X, Y = Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform(*MIDDLE)
 GRID = Grid("EPSG:32631", Affine(0.5, 0, float(X) - 15, 0, -0.5, float(Y) + 15), 60, 60)
 TO_DEGREES = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True).transform
+TYPICAL = float(np.log(300.0))
 GREEN, BARE, NOTHING = (200.0, 800.0), (600.0, 650.0), (np.nan, np.nan)
 ROW, COL = np.mgrid[:60, :60]
 
@@ -50,19 +51,19 @@ def completed(
     tree: tuple[NDArray[np.float32], NDArray[np.bool_]], *colours: tuple[float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     views = [view(model, c) for model, c in zip((LEFT, RIGHT), colours, strict=True)]
-    return raised(*tree, GRID, views, TO_DEGREES)
+    return raised(*tree, GRID, views, TO_DEGREES, TYPICAL)
 
 
 def test_a_green_void_goes_up_to_the_crown_and_falls_off_with_distance(tree) -> None:  # type: ignore[no-untyped-def]
     dsm, crown = completed(tree, GREEN, GREEN)
-    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31]
-    assert dsm[25, 30:32] == pytest.approx(145 + 8 * (1 - FALL * np.array([0.5, 1.0])))
+    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31, 32]
+    assert dsm[25, 30:33] == pytest.approx(145 + 8 * (1 - FALL * np.array([0.5, 1.0, 1.5])))
     assert (dsm[~crown] == tree[0][~crown]).all()
 
 
 def test_what_is_as_bright_as_the_lawns_is_lawn(tree) -> None:  # type: ignore[no-untyped-def]
     """Both images show a dark crown, beside it either the same or a lawn as green but brighter."""
-    dark, bright = (50.0, 200.0), (250.0, 1000.0)
+    dark, bright = (100.0, 400.0), (300.0, 1200.0)
     east, north = GRID.xy(np.array([24.5, 25.0]), np.array([32.0, 32.0]))
     lon, lat = TO_DEGREES(east, north)
 
@@ -80,7 +81,9 @@ def test_what_is_as_bright_as_the_lawns_is_lawn(tree) -> None:  # type: ignore[n
         return View(model.name, model, (900, 900), read, read)
 
     crowns = [
-        raised(*tree, GRID, [painted(LEFT, beside), painted(RIGHT, beside)], TO_DEGREES)[1].sum()
+        raised(
+            *tree, GRID, [painted(LEFT, beside), painted(RIGHT, beside)], TO_DEGREES, np.log(200.0)
+        )[1].sum()
         for beside in (dark, bright)
     ]
     assert crowns[0] > 2 * crowns[1]
@@ -93,9 +96,17 @@ def test_a_void_that_is_not_green_to_all_stays_with_the_ground(tree, colours) ->
     assert (dsm == tree[0]).all()
 
 
+def test_the_typical_red_is_that_of_what_is_green() -> None:
+    at = [LEFT.locate(*place, 145.0) for place in ((300.0, 300.0), (600.0, 500.0), (-90.0, 0.0))]
+    lon, lat = (np.array([float(point[i]) for point in at]) for i in (0, 1))
+    for colours, red in ((GREEN, np.log(200.0)), (BARE, None), (NOTHING, None)):
+        found = typical_red([view(LEFT, colours), view(RIGHT, BARE)], lon, lat, 145.0)
+        assert found == (red and pytest.approx(red))
+
+
 def test_without_near_infrared_nothing_is_changed(tree) -> None:  # type: ignore[no-untyped-def]
     views = [View(m.name, m, (900, 900), view(m, GREEN).read) for m in (LEFT, RIGHT)]
-    assert not raised(*tree, GRID, views, TO_DEGREES)[1].any()
+    assert not raised(*tree, GRID, views, TO_DEGREES, TYPICAL)[1].any()
 
 
 def test_points_beyond_an_image_are_not_seen_by_it() -> None:
