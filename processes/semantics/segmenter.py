@@ -20,8 +20,8 @@ from processes.semantics.weights import Device, bundled, fetched, network
 
 Floats = NDArray[np.floating[Any]]
 
-CHEAPEST_PX = 512
-"""The network sees pieces of at most this side at once: more falls out of the caches."""
+PIECE_PX = 1280
+"""The network sees pieces of at most this side, and what lies around: that bounds memory."""
 REACH_PX = 96
 """What lies further from a cell does not change it."""
 
@@ -74,7 +74,8 @@ class ByNetwork:
 
     @property
     def margin_m(self) -> float:
-        return 2 * REACH_PX * max(self.card.cell_m, self.cell_m) / 2
+        merged, split = factors(self.cell_m, self.card.cell_m)
+        return REACH_PX * self.cell_m * merged / split
 
     def __call__(self, sample: Sample, corner: tuple[int, int] = (0, 0)) -> NDArray[np.float32]:
         infer, stride = network(self.card.form, self.content, self.device)
@@ -103,11 +104,11 @@ class ByNetwork:
         rows, cols = chosen.shape[1:]
         reach = -(-REACH_PX // stride) * stride
         out = np.zeros((len(CLASSES), rows, cols), np.float32)
-        for row in range(0, rows, CHEAPEST_PX):
-            for col in range(0, cols, CHEAPEST_PX):
+        for row in range(0, rows, PIECE_PX):
+            for col in range(0, cols, PIECE_PX):
                 top, left = max(row - reach, 0), max(col - reach, 0)
-                below = min(row + CHEAPEST_PX, rows)
-                right = min(col + CHEAPEST_PX, cols)
+                below = min(row + PIECE_PX, rows)
+                right = min(col + PIECE_PX, cols)
                 piece = chosen[
                     None, :, top : min(below + reach, rows), left : min(right + reach, cols)
                 ]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from processes.semantics.place import Town, smooth_noise
 from processes.semantics.stack import BUILDING, VEGETATION, WATER
-from processes.semantics.town import Town, smooth_noise
 from processes.stereo.orthorectify import clear, sunlit
 
 Floats = NDArray[np.floating[Any]]

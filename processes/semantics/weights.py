@@ -72,7 +72,7 @@ def network(form: str, content: bytes, device: Device) -> tuple[Infer, int]:
     """
     if len(content) > MAX_BYTES:
         raise InvalidInput(f"weights are larger than {MAX_BYTES >> 20} MiB")
-    return _from_onnx(content) if form == ONNX else _from_safetensors(content, device)
+    return _from_onnx(content, device) if form == ONNX else _from_safetensors(content, device)
 
 
 def _from_safetensors(content: bytes, device: Device) -> tuple[Infer, int]:
@@ -131,7 +131,7 @@ def _widths(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     return widths
 
 
-def _from_onnx(content: bytes) -> tuple[Infer, int]:
+def _from_onnx(content: bytes, device: Device) -> tuple[Infer, int]:
     try:
         import onnxruntime
     except ImportError:
@@ -141,9 +141,11 @@ def _from_onnx(content: bytes) -> tuple[Infer, int]:
     _refuse_unless_plain(content)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    there = device == "cuda" and cuda in onnxruntime.get_available_providers()
     try:
         session = onnxruntime.InferenceSession(
-            content, options, providers=onnxruntime.get_available_providers()
+            content, options, providers=[cuda, cpu] if there else [cpu]
         )
     except Exception as error:  # its exceptions share no other class
         raise InvalidInput(
