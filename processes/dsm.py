@@ -493,7 +493,7 @@ def _kernel(
         rasters = [Raster(dsm, grid), Raster(error, grid), Raster(origin, grid)]
         if pairs is None:
             return rasters
-        return [*rasters, cloud(pairs, np.where(origin == Origin.SEEN, dsm, np.nan), grid)]
+        return [*rasters, cloud(pairs, np.where(origin == Origin.SEEN, dsm, np.nan), error, grid)]
 
     return kernel
 

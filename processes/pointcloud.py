@@ -26,8 +26,9 @@ class PointcloudOutputs(OrthoOutputs, DsmOutputs):
     """A point cloud, and what it was made with."""
 
     points: Asset = Field(
-        description="LAS 1.4 as COPC: place, red, green and blue (and near infrared), confidence "
-        "in per cent, and the number of images a point was measured in."
+        description="LAS 1.4 as COPC: place, red, green and blue (and near infrared), "
+        "likelihood (per cent), error_cm (that nine points in ten stay below: confidence of its "
+        "cell) and images (in how many it was measured)."
     )
     point_tileset: Asset = Field(description="The same as 3D Tiles: tileset.json, tiles beside it.")
 

@@ -29,10 +29,11 @@ INFO_BYTES, ENTRY = 160, struct.Struct("<4iQ2i")
 
 @dataclass(frozen=True)
 class Extra:
-    """A further number of each point, a byte."""
+    """A further number of each point; LAS has room for 32 bytes of description."""
 
     name: str
     description: str
+    type: str = "uint8"
 
 
 def point_format(extras: Sequence[Extra], *, infrared: bool) -> laspy.PointFormat:
@@ -40,7 +41,7 @@ def point_format(extras: Sequence[Extra], *, infrared: bool) -> laspy.PointForma
     form = laspy.PointFormat(8 if infrared else 7)
     for extra in extras:
         form.add_extra_dimension(
-            laspy.ExtraBytesParams(extra.name, "uint8", description=extra.description)
+            laspy.ExtraBytesParams(extra.name, extra.type, description=extra.description)
         )
     return form
 

@@ -64,7 +64,8 @@ class PointTiles:
         """
         globe = self._globe(places)
         local = ((geocentric(globe) - self._axes[:3, 3]) @ self._axes[:3, :3]).astype(np.float32)
-        content = Pnts.from_points(Points(local, np.ascontiguousarray(colours), dict(facts)))
+        known = {name: np.ascontiguousarray(values) for name, values in facts.items()}
+        content = Pnts.from_points(Points(local, np.ascontiguousarray(colours), known))
         put(self.folder / _uri(key), content.to_array().tobytes())
         self._boxes[key] = np.stack([local.min(axis=0), local.max(axis=0)]).astype(np.float64)
 

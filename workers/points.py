@@ -32,10 +32,22 @@ BELOW = 2
 """Levels of the octree within a square: the samples of the last are the cells of the map."""
 STEP_M = 0.01
 RECORD = np.dtype(
-    [("x", "<i4"), ("y", "<i4"), ("z", "<i4"), ("confidence", "u1"), ("images", "u1")]
+    [
+        ("x", "<i4"),
+        ("y", "<i4"),
+        ("z", "<i4"),
+        ("likelihood", "u1"),
+        ("error_cm", "<u2"),
+        ("images", "u1"),
+    ]
 )
-"""Steps from the south-west corner of the map and from zero height; confidence in per cent."""
-EXTRAS = (Extra("confidence", "per cent"), Extra("images", "it was measured in"))
+"""Steps from the south-west corner of the map and from zero height; likelihood in per cent."""
+EXTRAS = (
+    Extra("likelihood", "that it is right, per cent"),
+    Extra("error_cm", "that nine in ten stay below", "uint16"),
+    Extra("images", "in which it was measured"),
+)
+UNKNOWN_CM = 65535
 ONLY_RETURN = 0x11
 """Number one, of one."""
 ELLIPSOID = 'VERT_CS["Ellipsoid",VERT_DATUM["Ellipsoid",2002],UNIT["metre",1],AXIS["Up",UP]]'
@@ -117,7 +129,9 @@ class PointFile:
         found["x"] = np.clip(_steps(points["x"] - west), 0, _steps(grid.width * grid.cell_m) - 1)
         found["y"] = np.clip(_steps(points["y"] - south), 0, _steps(grid.height * grid.cell_m) - 1)
         found["z"] = _steps(points["z"])
-        found["confidence"] = np.rint(100 * points["confidence"])
+        found["likelihood"] = np.rint(100 * points["likelihood"])
+        error_cm = np.nan_to_num(np.rint(100 * points["error_m"]), nan=UNKNOWN_CM)
+        found["error_cm"] = np.clip(error_cm, 0, UNKNOWN_CM)
         found["images"] = points["images"]
         low, high = int(found["z"].min()), int(found["z"].max())
         self._low = low if self._empty else min(self._low, low)

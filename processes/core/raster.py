@@ -77,10 +77,17 @@ class Raster:
 
 
 POINT = np.dtype(
-    [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("confidence", "<f4"), ("images", "u1")]
+    [
+        ("x", "<f8"),
+        ("y", "<f8"),
+        ("z", "<f8"),
+        ("likelihood", "<f4"),
+        ("error_m", "<f4"),
+        ("images", "u1"),
+    ]
 )
-"""A measured point: its place in a grid's reference system, how sure it is (0 to 1), and how many
-images it was measured in."""
+"""A measured point: its place in a grid's reference system, how likely it is right (0 to 1), the
+error that nine in ten stay below (metres; NaN where unknown), and how many images show it."""
 
 
 @dataclass(frozen=True)

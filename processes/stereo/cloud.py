@@ -66,11 +66,11 @@ class Measured:
         return replace(self, points=self.points[where[row, col]])
 
 
-def cloud(measured: Sequence[Measured], dsm: Floats, grid: Grid) -> Points:
+def cloud(measured: Sequence[Measured], dsm: Floats, error_m: Floats, grid: Grid) -> Points:
     """Return the points of all pairs that lie on the fused surface *dsm*, no two the same.
 
-    `confidence` is how sure one is of a point, 0 to 1, all pairs that have it taken together;
-    `images` is how many images these are.
+    `likelihood` is that of all pairs taken together that have a point, `images` how many images
+    these are. Its error is that of the cell it lies in, *error_m*.
     """
     if not measured:
         return Points(np.empty(0, POINT))
@@ -79,7 +79,7 @@ def cloud(measured: Sequence[Measured], dsm: Floats, grid: Grid) -> Points:
     points = np.concatenate([m.points for m in measured])
     pair = np.repeat(np.arange(len(measured)), [len(m.points) for m in measured]).astype(np.uint8)
     seen = [(1 << m.views[0]) | (1 << m.views[1]) for m in measured]
-    row, col, up, confidence, images = _thinned(
+    row, col, up, likelihood, images = _thinned(
         points,
         pair,
         (levels - base_m).astype(np.float32),
@@ -91,7 +91,8 @@ def cloud(measured: Sequence[Measured], dsm: Floats, grid: Grid) -> Points:
     found = np.empty(len(row), POINT)
     found["x"], found["y"] = grid.xy(row.astype(np.float64), col.astype(np.float64))
     found["z"] = up.astype(np.float64) + base_m
-    found["confidence"], found["images"] = confidence, images
+    found["likelihood"], found["images"] = likelihood, images
+    found["error_m"] = error_m[np.rint(row).astype(np.int64), np.rint(col).astype(np.int64)]
     return Points(found)
 
 

@@ -287,10 +287,10 @@ def test_a_point_cloud_is_described_by_the_pointcloud_extension(cloud: list[Asse
     assert asset["proj:bbox"] == [430_010, 5_290_000.25, 100, 430_199.5, 5_290_000.25, 103.5]
     schemas = {part["name"]: (part["size"], part["type"]) for part in asset["pc:schemas"]}
     assert schemas["X"] == schemas["Z"] == (8, "floating")
-    assert schemas["Red"] == (2, "unsigned")
+    assert schemas["Red"] == schemas["error_cm"] == (2, "unsigned")
     assert schemas["ScanAngle"] == (2, "signed")
     assert schemas["GpsTime"] == (8, "floating")
-    assert schemas["ReturnNumber"] == schemas["confidence"] == schemas["images"] == (1, "unsigned")
+    assert schemas["ReturnNumber"] == schemas["likelihood"] == schemas["images"] == (1, "unsigned")
     assert (
         "https://stac-extensions.github.io/pointcloud/v2.0.0/schema.json"
         in (item["stac_extensions"])

@@ -105,7 +105,10 @@ def test_the_file_is_las_with_colours_infrared_and_what_is_known(
     assert (str(points.header.version), points.header.point_format.id) == ("1.4", 8)
     assert points.header.parse_crs().to_2d().to_epsg() == 32631
     assert set(np.unique(points.images)) == {2}
-    assert 50 < np.median(points.confidence) <= 100
+    assert 50 < np.median(points.likelihood) <= 100
+    error, row, col = cells(products.confidence.href, xyz(points))
+    cell_cm = 100 * error[0, row, col]
+    assert (np.abs(points.error_cm - cell_cm) < 0.6).mean() > 0.99  # but for steps over borders
     ortho, row, col = cells(products.ortho.href, xyz(points))
     for band, name in enumerate(("red", "green", "blue", "nir")):
         known = ortho[band, row, col] > 0

@@ -15,7 +15,7 @@ from tiles.octree import SAMPLES, nodes
 
 STEP_M, SIDE = 0.01, 51200
 CORNER = (431_000.0, 5_290_000.0, 120.0)
-EXTRAS = (Extra("confidence", "per cent"), Extra("images", "it was measured in"))
+EXTRAS = (Extra("error_cm", "centimetres", "uint16"), Extra("images", "it was measured in"))
 COUNT = 60_000
 
 
@@ -27,7 +27,7 @@ def records() -> np.ndarray:
         found[axis] = rng.integers(0, most, COUNT)
     for name in ("red", "green", "blue", "nir"):
         found[name] = rng.integers(0, 256, COUNT) * 257
-    found["confidence"], found["images"] = rng.integers(0, 101, COUNT), 2
+    found["error_cm"], found["images"] = rng.integers(0, 60_000, COUNT), 2
     found["bit_fields"] = 0x11
     return found
 
@@ -62,7 +62,7 @@ def test_any_reader_of_laz_gets_every_point(path: Path, records: np.ndarray) -> 
     assert read.header.parse_crs().to_epsg() == 32631
     assert read.header.point_count == COUNT
     assert list(read.header.number_of_points_by_return[:2]) == [COUNT, 0]
-    assert list(read.point_format.extra_dimension_names) == ["confidence", "images"]
+    assert list(read.point_format.extra_dimension_names) == ["error_cm", "images"]
     assert_array_equal(ordered(read.points.array), ordered(records))
     places = np.stack([records[axis] for axis in "XYZ"], axis=1) * STEP_M + CORNER
     assert read.header.mins == pytest.approx(places.min(axis=0), abs=1e-6)

@@ -38,7 +38,8 @@ def ground(grid: Grid) -> Points:
     found = np.zeros(second.sum(), POINT)
     found["x"], found["y"] = x[second], y[second]
     found["z"] = 100 + 0.1 * (found["x"] - 431_000)
-    found["confidence"], found["images"] = 0.75, 2
+    found["likelihood"], found["images"] = 0.75, 2
+    found["error_m"] = np.where(found["x"] < 431_100, np.nan, 0.4)
     return Points(found)
 
 
@@ -88,7 +89,8 @@ def test_every_point_comes_once_whatever_the_blocks(product: Made) -> None:
     assert (seen[::2, ::2] == 1).all()
     assert len(read) == 300 * 550
     assert np.abs(np.array(read.z) - (100 + 0.1 * (np.array(read.x) - 431_000))).max() < 0.0101
-    assert (read.confidence == 75).all()
+    assert (read.likelihood == 75).all()
+    assert (read.error_cm == np.where(np.array(read.x) < 431_100, 65535, 40)).all()
     assert (read.images == 2).all()
     assert (read.return_number == 1).all()
     assert (read.number_of_returns == 1).all()
@@ -119,7 +121,8 @@ def test_the_tileset_has_the_same_points_in_the_same_colours(product: Made) -> N
     known = np.stack([np.array(read[name]) // 257 for name in ("red", "green", "blue")], axis=1)
     assert_array_equal(colours, np.sort(known, axis=0))
     assert {field for tile in tiles for field in tile.get_extra_field_names()} == {
-        "confidence",
+        "likelihood",
+        "error_cm",
         "images",
     }
 
