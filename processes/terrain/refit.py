@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.nearest import nearest_filled
-from processes.terrain.smooth import local_planes
+from processes.terrain.smooth import local_planes, planes
 
 BROAD_M = (8.0, 8.0, 5.0)
 """Reach of the first fits, which only what stands up can fail …"""
@@ -16,9 +16,15 @@ UPRIGHT_M, FRINGE_UPRIGHT_M = 0.6, 0.25
 FRINGE_M = 3.0
 """… beside what stands up, where blurred walls and crowns lift the surface."""
 STANDS_M = 0.5
+SHADOW_M, SHADOW_REACH_M = 5.0, 8.0
+"""So near to what stands up, matching lifts the ground: streets are filled from their lit side, and
+windows see the wall. It is asked what the ground beyond says, within this reach …"""
+SHADOW_LIFT_M, TERRACE_M, SHADOW_TRUST = 0.2, 1.2, 0.02
+"""… and left out if it is higher by more, but not by a terrace. With nothing beyond, it answers
+for itself."""
 FINE_M = 2.0
 CREST_M, CREST_OPEN = 7.0, 0.5
-"""A hill that was dropped is so wide at least, and goes on into the ground on so much of its rim."""
+"""A hill that was dropped is so wide at least, and so much of its rim goes on into the ground."""
 ROUNDS = 4
 INLIER_M, INLIER_NMADS = 0.3, 2.5
 
@@ -34,7 +40,8 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
     lower: so the broad planes drop only what is above them, which a symmetric test between many
     sheds and little garden would not. The fine ones then take back crests and drop the rest.
     """
-    fringe = _fringe(heights, surface, cell_m)
+    away_m = _from_standing(heights, surface, cell_m)
+    fringe = away_m < FRINGE_M
     upright_m = np.where(fringe, FRINGE_UPRIGHT_M, UPRIGHT_M)
     kept = heights
     for reach_m in BROAD_M:
@@ -49,7 +56,23 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
     kept = np.where(_crests(heights, kept, cell_m), heights, kept)
     smooth = local_planes(kept.astype(np.float32), FINE_M / cell_m)
-    return np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
+    seen = np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
+    return np.where(_lifted(seen, away_m, cell_m), np.nan, seen).astype(np.float32)
+
+
+def _lifted(seen: Heights, away_m: Heights, cell_m: float) -> NDArray[np.bool_]:
+    """Return the cells beside what stands up that are higher than the ground beyond goes on.
+
+    Under the blocks of a dense quarter, seen by three images, this halves the bias (0.20 to
+    0.11 m; 0.21 to 0.11 m on another), and changes villages by 0.02 m. Leaving out everything so
+    near gave 0.10 m there but twice the error where the surface is exact, on quays and in yards;
+    weights by distance, and a correction by the mean lift at each distance, gave 0.19 m.
+    """
+    near = away_m < SHADOW_M
+    trust = np.where(near, SHADOW_TRUST, 1.0).astype(np.float32)
+    beyond, _ = planes(seen, SHADOW_REACH_M / cell_m, trust=trust)
+    lift = seen - beyond
+    return np.asarray(near & (lift > SHADOW_LIFT_M) & (lift < TERRACE_M))
 
 
 def _crests(heights: Heights, kept: Heights, cell_m: float) -> NDArray[np.bool_]:
@@ -76,8 +99,8 @@ def _disc(radius_px: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
-def _fringe(heights: Heights, surface: Heights, cell_m: float) -> NDArray[np.bool_]:
-    """Return the cells near something higher: beside a wall, but not on the brink of a quarry."""
+def _from_standing(heights: Heights, surface: Heights, cell_m: float) -> Heights:
+    """Return the distance to something higher, metres: a wall, but not the brink of a quarry."""
     standing = np.isnan(heights) & (surface > nearest_filled(heights) + STANDS_M)
     away = cv2.distanceTransform((~standing).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(away * cell_m < FRINGE_M)
+    return np.asarray(away * np.float32(cell_m), np.float32)

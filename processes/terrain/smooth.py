@@ -15,16 +15,19 @@ def local_planes(heights: Heights, sigma_px: float) -> Heights:
     return np.where(weight > 1e-3, plane, np.nan).astype(np.float32)
 
 
-def planes(heights: Heights, sigma_px: float) -> tuple[Heights, Heights]:
+def planes(
+    heights: Heights, sigma_px: float, *, trust: Heights | None = None
+) -> tuple[Heights, Heights]:
     """Return the plane fitted around each cell, weight Gaussian, and the share of weight known.
 
-    Normalised convolution of first order (Knutsson & Westin, 1993): unlike a local mean it stays
-    on a slope beside a void. Unknown where fewer than three cells' weight is in reach.
+    The known cells count alike, or by their *trust*. Normalised convolution of first order
+    (Knutsson & Westin, 1993): unlike a local mean it stays on a slope beside a void. Unknown where
+    fewer than three cells' weight is in reach.
     """
     known = np.isfinite(heights)
     level = np.float32(np.nanmedian(heights)) if known.any() else np.float32(0)
-    z = np.where(known, heights - level, 0).astype(np.float32)
-    w = known.astype(np.float32)
+    w = known.astype(np.float32) if trust is None else np.where(known, trust, 0).astype(np.float32)
+    z = np.where(known, heights - level, 0).astype(np.float32) * w
     radius = int(np.ceil(3 * sigma_px))
     t = np.arange(-radius, radius + 1, dtype=np.float32)
     g = np.exp(-0.5 * (t / sigma_px) ** 2)

@@ -17,7 +17,8 @@ def error(surface, ground, where=None):
 
 def block(top, left, deep, wide):
     """Return where a rectangle lies, metres."""
-    return (ROW >= top) & (ROW < top + deep) & (COL >= left) & (COL < left + wide)
+    row, col = ROW - top, COL - left
+    return (row >= 0) & (row < deep) & (col >= 0) & (col < wide)
 
 
 @pytest.mark.parametrize("wide_m", [8.0, 14.0])

@@ -1,0 +1,35 @@
+"""The ground beside walls, which matching lifts."""
+
+import numpy as np
+
+from processes.terrain.ground import bare_earth
+
+CELL_M = 0.5
+ROW, COL = np.mgrid[:300, :300] * CELL_M
+BLOCK = (abs(ROW - 75) < 22) & (abs(COL - 75) < 25)
+BEHIND = (abs(ROW - 99) < 2) & (abs(COL - 75) < 25)
+"""A strip behind the block that an image does not see."""
+
+
+def under(surface):
+    return bare_earth(surface.astype(np.float32), CELL_M)[BLOCK].mean()
+
+
+def test_ground_filled_behind_a_block_hardly_lifts_what_is_under_it():
+    """By 0.19 m while all that was seen counted."""
+    level = np.where(BLOCK, 15.0, 0.0)
+    assert abs(under(level + 0.6 * BEHIND)) < 0.08
+
+
+def test_a_quay_behind_a_block_stays_above_the_canal():
+    quay = (abs(ROW - 102) < 5) & (abs(COL - 75) < 25)
+    level = np.where(BLOCK, 15.0, np.where(ROW > 107, -1.1, 0.0))
+    ground = bare_earth(level.astype(np.float32), CELL_M)
+    assert np.abs(ground[quay]).mean() < 0.1
+
+
+def test_a_street_with_nothing_beyond_it_answers_for_itself():
+    blocks = (abs(COL - 75) > 4) & (abs(COL - 75) < 60) & (abs(ROW - 75) < 55)
+    ground = 0.1 * ROW
+    off = bare_earth(np.where(blocks, 20.0 + ground, ground).astype(np.float32), CELL_M) - ground
+    assert np.abs(off[~blocks]).max() < 0.3
