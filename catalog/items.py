@@ -65,6 +65,7 @@ ASSETS = {
     "mesh": Known("Terrain as 3D Tiles"),
     "points": Known("Point cloud"),
     "point_tileset": Known("Point cloud as 3D Tiles"),
+    "error_map": Known("Product minus reference", ("data",), "m"),
     "report": Known("Report", ("metadata",)),
     "page": Known("Report as a page", ("metadata", "overview")),
 }

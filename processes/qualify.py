@@ -2,6 +2,7 @@
 
 Rasters are compared cell by cell, outlines one to one, buildings by their heights, and any surface
 against check points. Everything is given as it is, and rasters also after the best constant shift.
+Without a reference, the confidence of a surface model predicts its figures; they are marked so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from processes.core.errors import InvalidInput, NothingToCompare
-from processes.core.process import HTML, JSON, Asset, Inputs, Outputs, Process, Workspace
+from processes.core.process import HTML, JSON, Asset, Inputs, Layer, Outputs, Process, Workspace
+from processes.core.raster import Raster, RasterSource
 
 if TYPE_CHECKING:
     import geopandas
@@ -41,9 +44,21 @@ class QualifyInputs(Inputs):
         description="What is to be qualified: a one-band GeoTIFF (dsm, dtm, ndsm, points), "
         "polygons (footprints), or CityJSON or polygons with heights (buildings)."
     )
-    reference: Asset = Field(
+    reference: Asset | None = Field(
+        default=None,
         description="What is taken for true: a one-band GeoTIFF, polygons, or points with heights "
-        "as GeoJSON, GeoPackage, GeoParquet or CSV (columns x, y, z in the CRS of the product)."
+        "as GeoJSON, GeoPackage, GeoParquet or CSV (columns x, y, z in the CRS of the product). "
+        "Without it the figures of a dsm are predicted from its confidence.",
+    )
+    confidence: Asset | None = Field(
+        default=None,
+        description="The confidence that dsm made with the product. With a reference it is told "
+        "how many cells keep what it claims; without one the figures are predicted from it.",
+    )
+    classes: Asset | None = Field(
+        default=None,
+        description="A raster of codes, such as ortho_mask or the classes of segment: rasters and "
+        "points are then compared class by class too.",
     )
     kind: Kind = Field(
         description="How to compare: dsm, dtm or ndsm for two rasters, footprints for two sets of "
@@ -57,118 +72,113 @@ class QualifyOutputs(Outputs):
 
     report: Asset = Field(description="Figures as JSON, metres.")
     page: Asset = Field(description="The same as an HTML page with plots.")
+    error_map: Asset | None = Field(
+        default=None, description="Product minus reference where both are rasters, metres."
+    )
 
 
 def run(inputs: QualifyInputs, work: Workspace) -> QualifyOutputs:
-    """Compare, write the figures, draw the page."""
+    """Compare or predict, write the figures, draw the page."""
     from processes.accuracy.page import html_report
 
-    work.progress(0.0, f"comparing {TITLES[inputs.kind].lower()}")
-    found = COMPARISONS[inputs.kind](inputs, work)
+    product = _name(inputs.product)
+    if inputs.reference is None:
+        work.progress(0.0, "predicting from the confidence")
+        found = predict(inputs, work)
+        title, lead = f"{TITLES[inputs.kind]}, predicted: {product}", ""
+    else:
+        work.progress(0.0, f"comparing {TITLES[inputs.kind].lower()}")
+        found = COMPARISONS[inputs.kind](inputs, work)
+        title = f"{TITLES[inputs.kind]}: {product}"
+        lead = f"Compared with {_name(inputs.reference)}. "
     work.progress(0.8, "drawing the report")
     report = {
         "kind": inputs.kind,
-        "product": _name(inputs.product),
-        "reference": _name(inputs.reference),
+        "product": product,
+        "reference": None if inputs.reference is None else _name(inputs.reference),
+        "predicted": inputs.reference is None,
         "how": found["how"],
         "figures": found["figures"],
         "classes": found["classes"],
     }
-    page = html_report(
-        f"{TITLES[inputs.kind]}: {report['product']}",
-        f"Compared with {report['reference']}. {found['how']}",
-        found["tiles"],
-        found["tables"],
-        found["plots"],
-    )
+    page = html_report(title, lead + found["how"], found["tiles"], found["tables"], found["plots"])
     written = QualifyOutputs(
         report=work.write_json("report.json", _plain(report), JSON),
         page=work.write_text("report.html", page, HTML),
+        error_map=found.get("error_map"),
     )
     work.progress(1.0, "report written")
     return written
 
 
+def predict(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
+    """A surface model by its confidence alone."""
+    from processes.accuracy.expected import expected
+    from processes.accuracy.surfaces import predicted
+
+    if inputs.confidence is None:
+        raise InvalidInput("give a reference, or the confidence of a surface model without one")
+    if inputs.kind != "dsm":
+        raise InvalidInput("without a reference only kind dsm: of it alone the confidence speaks")
+    confidence = _confidence(inputs.confidence, work)
+    product = work.open_raster(inputs.product)
+    if (product.grid, product.shape) != (confidence.grid, confidence.shape):
+        raise InvalidInput("confidence is not of this product: they lie on different grids")
+    return predicted(expected(confidence))
+
+
 def compare_rasters(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
     """Two rasters, as they are and after the best constant shift."""
-    from processes.accuracy.heights import height_figures, within_rim
-    from processes.accuracy.pairing import paired
-    from processes.accuracy.plots import cumulative, error_map, histogram
-    from processes.accuracy.shift import best_shift, shifted
+    from processes.accuracy.pairing import cells_of, paired
+    from processes.accuracy.surfaces import compared
 
-    pair = paired(work.open_raster(inputs.product), work.open_raster(inputs.reference))
-    counted = np.isfinite(pair.reference)
-    dz = pair.product - pair.reference
-    figures = height_figures(dz, counted)
-    if figures.void_share == 1.0:
-        raise NothingToCompare("the product knows no height where the reference does")
-    inner = height_figures(dz, counted & within_rim(pair.product))
-    work.progress(0.4, "searching the best constant shift")
-    shift = best_shift(pair.product, pair.reference, pair.cell_m)
-    moved = height_figures(shifted(pair.product, shift, pair.cell_m) - pair.reference, counted)
-    return {
-        "how": f"{pair.how} Voids of the product count as failures.",
-        "figures": {
-            "as_is": asdict(figures),
-            "within_rim": asdict(inner),
-            "best_shift": asdict(shift),
-            "after_shift": asdict(moved),
-        },
-        "classes": _vertical_classes(figures, cells=True),
-        "tiles": _height_tiles(figures),
-        "tables": {
-            "Height errors": {
-                "as it is": asdict(figures),
-                "within the product's rim": asdict(inner),
-                "after the best shift": asdict(moved),
-            },
-            "Best constant shift, to add to the product": asdict(shift),
-        },
-        "plots": [
-            error_map(dz, title="Error", caption="Product minus reference; voids are grey."),
-            histogram(
-                dz,
-                title="Distribution of errors",
-                caption=f"Bias {figures.bias_m:+.2f} m, NMAD {figures.nmad_m:.2f} m.",
-                label="product − reference, m",
-            ),
-            cumulative(
-                dz[counted],
-                figures.cells,
-                title="Completeness",
-                caption="Share of all reference cells within each error.",
-            ),
-        ],
-    }
+    pair = paired(work.open_raster(inputs.product), work.open_raster(_reference(inputs)))
+    claims_m = None
+    if inputs.confidence is not None:
+        claims_m = cells_of(_confidence(inputs.confidence, work), pair.grid)
+    classes, names = None, {}
+    if inputs.classes is not None:
+        source = work.open_raster(inputs.classes)
+        classes = np.nan_to_num(cells_of(source, pair.grid)).astype(np.int64)
+        names = _meanings(source, np.unique(classes))
+
+    def said(message: str) -> None:
+        work.progress(0.4, message)
+
+    found, dz = compared(pair, claims_m, classes, names, said)
+    layer = Layer("error_map", band_names=["error_m"])
+    return found | {"error_map": work.write_raster(layer, Raster(dz, pair.grid))}
 
 
 def compare_points(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
     """A surface at check points, with the accuracy class they allow."""
     from processes.accuracy.checkpoints import csv_points, vector_points
-    from processes.accuracy.heights import height_figures
-    from processes.accuracy.pairing import at_points
+    from processes.accuracy.claims import kept
+    from processes.accuracy.heights import figures_by_class, height_figures
+    from processes.accuracy.pairing import at_points, cells_at_points
     from processes.accuracy.plots import histogram, point_map
+    from processes.accuracy.surfaces import height_tiles
 
     source = work.open_raster(inputs.product)
     if source.grid is None:
         raise InvalidInput("product has no georeference: give a map, not an image")
-    if _is_csv(inputs.reference):
-        (x, y, z), crs = csv_points(work.read_text(inputs.reference)), source.grid.crs
+    if _is_csv(_reference(inputs)):
+        (x, y, z), crs = csv_points(work.read_text(_reference(inputs))), source.grid.crs
     else:
-        x, y, z, crs = vector_points(work.read_vector(inputs.reference))
+        x, y, z, crs = vector_points(work.read_vector(_reference(inputs)))
     heights = at_points(source, x, y, crs)
     dz = heights - z
     if not np.isfinite(dz).any():
         raise NothingToCompare("no check point lies where the product has a height")
     figures = height_figures(dz, np.isfinite(z))
-    return {
+    found: dict[str, Any] = {
         "how": "The product is read bilinearly at each point; points in voids count as failures.",
         "figures": {"as_is": asdict(figures), "points": len(z)},
-        "classes": _vertical_classes(figures, cells=False),
-        "tiles": _height_tiles(figures),
+        "classes": _vertical_classes(figures),
+        "tiles": height_tiles(figures),
         "tables": {
             "Height errors at the points": {"as it is": asdict(figures)},
-            "Accuracy class": _class_rows(_vertical_classes(figures, cells=False)),
+            "Accuracy class": _class_rows(_vertical_classes(figures)),
         },
         "plots": [
             point_map(x, y, dz, title="Points", caption="A cross is a point in a void."),
@@ -180,6 +190,19 @@ def compare_points(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
             ),
         ],
     }
+    if inputs.classes is not None:
+        codes = work.open_raster(inputs.classes)
+        at = np.nan_to_num(cells_at_points(codes, x, y, crs)).astype(np.int64)
+        rows = figures_by_class(dz, at, _meanings(codes, np.unique(at)), np.isfinite(z))
+        found["figures"]["by_class"] = {name: asdict(row) for name, row in rows.items()}
+        found["tables"]["Height errors by class"] = found["figures"]["by_class"]
+    if inputs.confidence is not None:
+        claim_m = cells_at_points(_confidence(inputs.confidence, work), x, y, crs)
+        found["figures"]["confidence"] = asdict(kept(dz, claim_m))
+        found["tables"]["Points within the error that nine in ten should stay below"] = {
+            "points": found["figures"]["confidence"]
+        }
+    return found
 
 
 def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
@@ -189,7 +212,7 @@ def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]
     from processes.accuracy.plots import histogram, outline_map
 
     made = polygons(work.read_vector(inputs.product), "product")
-    true = polygons(work.read_vector(inputs.reference), "reference")
+    true = polygons(work.read_vector(_reference(inputs)), "reference")
     made, true = on_one_map(made, true)
     ours, theirs = made.geometry.to_numpy(), true.geometry.to_numpy()
     figures = outline_figures(ours, theirs)
@@ -236,12 +259,12 @@ def compare_buildings(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
     from processes.accuracy.plots import histogram, scatter
 
     made = _buildings(inputs.product, work)
-    if _is_raster(inputs.reference):
+    if _is_raster(_reference(inputs)):
         height_m = height_column(made, "product")
-        truth_m = heights_under(made, work.open_raster(inputs.reference))
+        truth_m = heights_under(made, work.open_raster(_reference(inputs)))
         how = "Against the median of the reference raster one metre inside each outline."
     else:
-        true = polygons(work.read_vector(inputs.reference), "reference")
+        true = polygons(work.read_vector(_reference(inputs)), "reference")
         height_m, truth_m = matched_heights(made, true)
         how = f"Buildings are matched where their outlines overlap by IoU ≥ {BUILDING_IOU}."
     figures = building_figures(height_m, truth_m)
@@ -288,26 +311,36 @@ QUALIFY = Process(
 )
 
 
-def _height_tiles(figures: HeightFigures) -> dict[str, Any]:
-    names = ("completeness_1m", "nmad_m", "rmse_m", "le90_m", "bias_m", "void_share")
-    return {name: getattr(figures, name) for name in names}
+def _reference(inputs: QualifyInputs) -> Asset:
+    assert inputs.reference is not None  # else nothing is compared
+    return inputs.reference
 
 
-def _vertical_classes(figures: HeightFigures, *, cells: bool) -> dict[str, Any]:
-    """Return accuracy classes by height; cells of a raster are no check points."""
+def _confidence(asset: Asset, work: Workspace) -> RasterSource:
+    from processes.accuracy.expected import BAND
+
+    source = work.open_raster(asset)
+    if source.band_names != (BAND,):
+        raise InvalidInput(f"confidence has no band {BAND}: give the confidence that dsm made")
+    return source
+
+
+def _meanings(source: RasterSource, codes: NDArray[np.int64]) -> dict[int, str]:
+    """Return what codes mean, as the file says: tag OROGRAPH_VALUES, "0 outside, 1 measured"."""
+    said = source.tags.get("OROGRAPH_VALUES", "")
+    named = dict(part.strip().split(" ", 1) for part in said.split(",") if " " in part.strip())
+    return {int(code): named.get(str(code), f"code {code}") for code in codes}
+
+
+def _vertical_classes(figures: HeightFigures) -> dict[str, Any]:
+    """Return the accuracy classes that check points allow."""
     from processes.accuracy.classes import asprs_class, citygml_lod
 
     known = round(figures.cells * (1 - figures.void_share))
-    classes: dict[str, Any] = {"citygml_lod_by_height": citygml_lod(0.0, figures.rmse_m)}
-    if cells:
-        classes["asprs_vertical"] = {
-            "class_cm": None,
-            "name": "none",
-            "reason": "a raster holds no independent check points: compare with kind points",
-        }
-    else:
-        classes["asprs_vertical"] = asdict(asprs_class(figures.rmse_m, known, direction="vertical"))
-    return classes
+    return {
+        "citygml_lod_by_height": citygml_lod(0.0, figures.rmse_m),
+        "asprs_vertical": asdict(asprs_class(figures.rmse_m, known, direction="vertical")),
+    }
 
 
 def _class_rows(classes: Mapping[str, Any]) -> dict[str, Any]:

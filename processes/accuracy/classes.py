@@ -23,6 +23,15 @@ class AsprsClass:
     reason: str
 
 
+def asprs_predicted(rmse_m: float) -> AsprsClass:
+    """Return the vertical class to expect of an RMSE that nobody measured; its name says so."""
+    found = asprs_class(rmse_m, MIN_CHECK_POINTS, direction="vertical")
+    if found.class_cm is None:
+        return found
+    reason = "predicted from the confidence, not tested by check points"
+    return AsprsClass(found.class_cm, f"predicted {found.name}", reason)
+
+
 def asprs_class(rmse_m: float, check_points: int, *, direction: str) -> AsprsClass:
     """Return the class of an RMSE; *direction* is "horizontal" or "vertical"."""
     if check_points < MIN_CHECK_POINTS:

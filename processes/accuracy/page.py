@@ -27,9 +27,14 @@ LABELS = {
     "dx_m": "east",
     "dy_m": "north",
     "dz_m": "up",
+    "predicted_completeness_1m": "within 1 m, predicted",
+    "predicted_nmad_m": "NMAD, predicted",
+    "predicted_rmse_m": "RMSE, predicted",
+    "predicted_le90_m": "LE90, predicted",
+    "level_error_m": "level, ±",
 }
 SIGNED = {"bias_m", "median_m", "dx_m", "dy_m", "dz_m"}
-SHARES = {"completeness_1m", "precision", "recall", "f1", "within_1m"}
+SHARES = {"completeness_1m", "predicted_completeness_1m", "precision", "recall", "f1", "within_1m"}
 
 STYLE = """
 :root { --ink: #1d2733; --quiet: #5d6b79; --line: #dfe4e9; --paper: #fff; --back: #f3f5f7;

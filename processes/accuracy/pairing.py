@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
@@ -36,6 +37,8 @@ class Pairing:
     """Distance between neighbouring places."""
     how: str
     """One sentence on whose cells they are and what was resampled."""
+    grid: Grid
+    """The lattice of the places."""
 
 
 def paired(product: RasterSource, reference: RasterSource) -> Pairing:
@@ -57,7 +60,26 @@ def paired(product: RasterSource, reference: RasterSource) -> Pairing:
     other_name = "product" if whose == "reference" else "reference"
     every = "every cell" if step == 1 else f"every {step}th cell along each side"
     resampled = f"the {other_name} is read there bilinearly"
-    return Pairing(*pair, part.cell_m * step, f"At {every} of the {whose}; {resampled}.")
+    how = f"At {every} of the {whose}; {resampled}."
+    return Pairing(*pair, part.cell_m * step, how, _thinned(part, step, values.shape))
+
+
+def cells_of(source: RasterSource, lattice: Grid) -> Heights:
+    """Return the cell of a raster that each cell centre of a lattice lies in; NaN off it."""
+    grid = _grid(source, "raster")
+    values = np.full(lattice.shape, np.nan, np.float32)
+    strip = max(1, STRIP_CELLS // lattice.width)
+    for row0 in range(0, lattice.height, strip):
+        row, col = np.mgrid[row0 : min(row0 + strip, lattice.height), 0 : lattice.width]
+        there = grid.rowcol(*_transformed(lattice.crs, grid.crs, *lattice.xy(row, col)))
+        values[row0 : row0 + strip] = _sampled(source, *(np.rint(v) for v in there))
+    return values
+
+
+def _thinned(part: Grid, step: int, shape: tuple[int, ...]) -> Grid:
+    """Return the lattice of every *step*th row and column, centred where those are."""
+    first = part.transform @ Affine.translation(0.5 - 0.5 * step, 0.5 - 0.5 * step)
+    return Grid(part.crs, first @ Affine.scale(step), shape[0], shape[1])
 
 
 def at_points(
@@ -78,6 +100,15 @@ def at_points(
     for group in np.split(inside[order], cuts) if len(inside) else []:
         heights[group] = _sampled(product, row[group], col[group])
     return heights
+
+
+def cells_at_points(
+    source: RasterSource, x: NDArray[np.floating], y: NDArray[np.floating], crs: str
+) -> Heights:
+    """Return the cell of a raster that each place given in *crs* lies in; NaN off it."""
+    grid = _grid(source, "raster")
+    row, col = (np.rint(v) for v in grid.rowcol(*_transformed(crs, grid.crs, x, y)))
+    return at_points(source, *grid.xy(row, col), grid.crs)
 
 
 def _grid(source: RasterSource, name: str) -> Grid:

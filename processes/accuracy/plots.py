@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,37 @@ def cumulative(sizes: NDArray[np.floating], total: int, *, title: str, caption: 
     axes.plot(limits, share, color=ACCENT, linewidth=2)
     axes.axvline(1, color=QUIET, linewidth=0.8, linestyle="--")
     axes.set(xlabel="|error| at most, m", ylabel="share of cells", ylim=(0, 1), xlim=(0, 3))
+    axes.grid(color="#e3e7eb", linewidth=0.8)
+    return Plot(title, caption, _svg(figure))
+
+
+def calibration(
+    claimed: NDArray[np.floating],
+    held: Mapping[str, NDArray[np.floating]],
+    *,
+    title: str,
+    caption: str,
+) -> Plot:
+    """Return the share held over the share claimed, a line each; the diagonal is honest."""
+    figure, axes = _figure(4.6, 4.2)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8)
+    axes.axvline(0.9, color=QUIET, linewidth=0.8, linestyle="--")
+    for (name, share), colour in zip(held.items(), (ACCENT, "#e0a526", GOOD), strict=False):
+        axes.plot(claimed, share, color=colour, linewidth=2, label=name)
+    axes.set(xlabel="share claimed", ylabel="share held", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="lower right", frameon=False)
+    return Plot(title, caption, _svg(figure))
+
+
+def claims(
+    claims_m: NDArray[np.floating], share: NDArray[np.floating], *, title: str, caption: str
+) -> Plot:
+    """Return which share of the cells claims at most each error."""
+    figure, axes = _figure(4.6, 2.9)
+    axes.plot(claims_m, np.cumsum(share), color=ACCENT, linewidth=2)
+    axes.set(xlabel="claimed error at most, m", ylabel="share of cells", ylim=(0, 1), xscale="log")
+    axes.set_xlim(0.05, 20)
+    axes.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
     axes.grid(color="#e3e7eb", linewidth=0.8)
     return Plot(title, caption, _svg(figure))
 

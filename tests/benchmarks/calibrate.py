@@ -1,4 +1,4 @@
-"""Fit the tables of processes/stereo/confidence.py to built scenes, and judge them on others.
+"""Fit the tables of stereo/confidence.py and accuracy/expected.py to scenes, judge them on others.
 
     python tests/benchmarks/calibrate.py                  fits on both scenes and prints the tables
     python tests/benchmarks/calibrate.py --check DIR …    judges them on further scenes too
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ import rasterio
 from numpy.typing import NDArray
 from truth import OUTSIDE, WATER, scene_folder
 
+from processes.accuracy.expected import CLAIMS_M
 from processes.accuracy.sample import bilinear
 from processes.accuracy.shift import best_shift
 from processes.core.process import Asset
@@ -196,6 +198,22 @@ def claimed(model: Judged, tables: dict[str, Floats]) -> Floats:
     return error
 
 
+def twentieths(models: Sequence[Judged], tables: dict[str, Floats]) -> Floats:
+    """Return how errors lie beside what is claimed, as accuracy/expected.py keeps it."""
+    same = Counter(model.scene for model in models)
+    total, weight = np.zeros((CLAIMS_M.size + 1, 20)), np.zeros(CLAIMS_M.size + 1)
+    for model in models:
+        error = claimed(model, tables)
+        row = np.searchsorted(CLAIMS_M, error, side="right")
+        for k in range(len(total)):
+            ratio = np.sort(model.off_m[row == k] / error[row == k])
+            if ratio.size >= FEWEST:
+                parts = np.array_split(ratio, total.shape[1])
+                total[k] += np.array([np.mean(part**2) for part in parts]) / same[model.scene]
+                weight[k] += 1 / same[model.scene]
+    return np.asarray(np.sqrt(total / weight[:, None]))
+
+
 def line(model: Judged, error: Floats, how: str) -> str:
     """Return the shares held of one model, of all its cells and by origin, as a row of a table."""
     held = model.off_m <= error
@@ -220,7 +238,10 @@ def written(tables: dict[str, Floats]) -> str:
     """Return tables as they stand in confidence.py."""
     lines = []
     for name, table in tables.items():
-        rows = ("    [" + ", ".join(f"{v:.2f}" for v in row) + "]," for row in table)
+        rows = (
+            "    " + "\n     ".join(wrap("[" + ", ".join(f"{v:.2f}" for v in row) + "],", 94))
+            for row in table
+        )
         lines += [f"{name} = np.array([", *rows, "])"]
     return "\n".join(lines)
 
@@ -241,7 +262,7 @@ def main() -> None:
         models = [judged(home, views, Path(scratch)) for home in homes for views in views_of(home)]
         others = [judged(home, views_of(home)[0], Path(scratch)) for home in args.check]
     tables = fitted(models)
-    print(written(tables), "\n", HEAD, sep="")
+    print(written(tables | {"TWENTIETHS": twentieths(models, tables)}), "\n", HEAD, sep="")
     now = {name: getattr(confidence, name) for name in TABLES}
     for model in models:
         apart = fitted([other for other in models if other.scene != model.scene])

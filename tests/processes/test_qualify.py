@@ -2,14 +2,16 @@
 
 import json
 
+import cv2
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 from shapely import affinity
 from shapely.geometry import Point, box
 
 from processes.core.errors import InvalidInput, NothingToCompare
-from processes.core.process import Asset
+from processes.core.process import Asset, Layer
 from processes.core.raster import Grid, Raster
 from processes.qualify import QUALIFY, QualifyInputs
 from workers.reader import Reader
@@ -33,8 +35,9 @@ def town(grid=GRID):
     return heights.astype(np.float32)
 
 
-def report(work, product, reference, kind):
-    outputs = QUALIFY.run(QualifyInputs(product=product, reference=reference, kind=kind), work)
+def report(work, product, reference, kind, **more):
+    inputs = QualifyInputs(product=product, reference=reference, kind=kind, **more)
+    outputs = QUALIFY.run(inputs, work)
     with open(outputs.report.href) as file, open(outputs.page.href) as page:
         return json.load(file), page.read()
 
@@ -83,6 +86,119 @@ def test_a_reference_in_degrees_is_read_at_the_cells_of_the_product(work):
     found, _ = report(work, product, raster(work, "dem", level, degrees), "dtm")
     assert found["how"].startswith("At every cell of the product")
     assert found["figures"]["as_is"]["bias_m"] == pytest.approx(1)
+
+
+def confidence(work, claims_m, grid=GRID, **tags):
+    layer = Layer("confidence", band_names=["error_90_m"], tags=tags)
+    return work.write_raster(layer, Raster(claims_m, grid))
+
+
+def noisy(sigma_m):
+    """Return heights with errors that go on from cell to cell, as those of stereo do."""
+    noise = cv2.GaussianBlur(np.random.default_rng(3).normal(0, 1, GRID.shape), (0, 0), 2)
+    return (town() + sigma_m * noise / noise.std()).astype(np.float32)
+
+
+def test_the_map_of_errors_lies_where_the_reference_does(work):
+    heights = town()
+    heights[:4] = np.nan
+    inputs = QualifyInputs(
+        product=raster(work, "mine", town() + np.float32(0.5)),
+        reference=raster(work, "true", heights),
+        kind="dsm",
+    )
+    made = QUALIFY.run(inputs, work).error_map
+    with rasterio.open(made.href) as file:
+        apart = file.read(1)
+        assert (file.crs.to_string(), file.transform) == (CRS, GRID.transform)
+    assert np.isnan(apart[:4]).all()
+    assert np.abs(apart[4:] - 0.5).max() < 1e-4
+
+
+def test_figures_by_class_are_named_as_the_raster_names_them(work):
+    _, col = np.mgrid[: GRID.height, : GRID.width]
+    codes = np.where(col < 50, 1, 3).astype(np.uint8)
+    values = {"OROGRAPH_VALUES": "0 outside, 1 measured, 3 filled gap"}
+    classes = work.write_raster(Layer("origin", "uint8", tags=values), Raster(codes, GRID))
+    mine = town() + np.where(codes == 1, 0.2, 1.4).astype(np.float32)
+    found, page = report(
+        work, raster(work, "mine", mine), raster(work, "true", town()), "dsm", classes=classes
+    )
+    figures = found["figures"]["by_class"]
+    assert set(figures) == {"measured", "filled gap"}
+    assert figures["measured"]["bias_m"] == pytest.approx(0.2, abs=1e-3)
+    assert figures["filled gap"]["completeness_1m"] == 0
+    assert "filled gap" in page
+    x, y, z = check_points(40)
+    rows = "\n".join(f"{a},{b},{c}" for a, b, c in zip(x, y, z, strict=True))
+    table = work.write_text("points.csv", f"X, Y, Z\n{rows}\n", "text/csv")
+    found, _ = report(work, raster(work, "mine", mine), table, "points", classes=classes)
+    assert sum(part["cells"] for part in found["figures"]["by_class"].values()) == 40
+
+
+def test_a_confidence_is_told_whether_it_keeps_its_claims(work):
+    claims = np.full(GRID.shape, 1.645 * 0.3, np.float32)
+    mine, true = raster(work, "mine", noisy(0.3) + np.float32(2)), raster(work, "true", town())
+    found, page = report(work, mine, true, "dsm", confidence=confidence(work, claims))
+    figures = found["figures"]["confidence"]
+    assert figures["after_shift"]["held_share"] == pytest.approx(0.9, abs=0.02)
+    assert figures["as_is"]["held_share"] < 0.1
+    assert figures["after_shift"]["median_claim_m"] == pytest.approx(0.4935, abs=1e-3)
+    assert page.count("data:image/") == 4
+
+
+def test_without_a_reference_the_figures_are_predicted_and_say_so(work):
+    product = raster(work, "mine", town())
+    claims = np.full(GRID.shape, 0.5, np.float32)
+    claims[:40] = np.nan
+    tags = {"OROGRAPH_LEVEL_ERROR_M": "0.600"}
+    found, page = report(work, product, None, "dsm", confidence=confidence(work, claims, **tags))
+    figures = found["figures"]["predicted"]
+    assert found["predicted"] is True
+    assert found["reference"] is None
+    assert figures["le90_m"] == pytest.approx(0.5, rel=0.15)
+    assert 0.1 < figures["nmad_m"] < 0.4
+    assert figures["cells"] == 120 * 200
+    # the level of the whole is part of the class, not of the heights beside each other
+    assert figures["rmse_m"] < 0.6 < found["figures"]["rmse_with_level_m"]
+    classes = found["classes"]
+    assert classes["predicted"] is True
+    assert classes["asprs_vertical"]["name"].startswith("predicted ASPRS 2024")
+    assert classes["asprs_vertical"]["class_cm"] == np.ceil(
+        100 * found["figures"]["rmse_with_level_m"]
+    )
+    assert "Predicted, not measured" in page
+    assert "predicted ASPRS 2024" in page
+
+
+def test_a_better_confidence_predicts_better_figures(work):
+    product = raster(work, "mine", town())
+
+    def predicted(claim_m):
+        claims = np.full(GRID.shape, claim_m, np.float32)
+        found, _ = report(work, product, None, "dsm", confidence=confidence(work, claims))
+        return found["figures"]["predicted"]
+
+    good, bad = predicted(0.25), predicted(4.0)
+    assert good["rmse_m"] < bad["rmse_m"]
+    assert good["completeness_1m"] > 0.97 > bad["completeness_1m"]
+
+
+def test_a_prediction_that_nothing_allows_is_refused(work):
+    product = raster(work, "mine", town())
+    claims = np.full(GRID.shape, 0.5, np.float32)
+    with pytest.raises(InvalidInput, match="give a reference, or the confidence"):
+        report(work, product, None, "dsm")
+    with pytest.raises(InvalidInput, match="only kind dsm"):
+        report(work, product, None, "dtm", confidence=confidence(work, claims))
+    with pytest.raises(InvalidInput, match="no band error_90_m"):
+        report(work, product, None, "dsm", confidence=product)
+    elsewhere = Grid.covering((431000, 5290000, 431050, 5290080), 0.5, CRS)
+    other = confidence(work, claims[:, :100], elsewhere)
+    with pytest.raises(InvalidInput, match="different grids"):
+        report(work, product, None, "dsm", confidence=other)
+    with pytest.raises(NothingToCompare, match="claims nothing"):
+        report(work, product, None, "dsm", confidence=confidence(work, claims * np.nan))
 
 
 def outlines(work, name, boxes, **columns):
