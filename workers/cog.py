@@ -222,6 +222,7 @@ class BlockFile:
             compress="zstd",
             zstd_level=1,
             bigtiff="if_safer",
+            **_colours(layer, bands),
         )
         if layer.colours:
             self._file.write_colormap(1, dict(layer.colours))
@@ -275,6 +276,14 @@ def write_cog(source: Path, target: Path, *, floating: bool) -> None:
             bigtiff="IF_SAFER",
             num_threads="ALL_CPUS",
         )
+
+
+def _colours(layer: Layer, bands: int) -> dict[str, str]:
+    """Return what the bands are, for a fourth one of 8 bits is else taken for transparency."""
+    if layer.colours:
+        return {}
+    rgb = bands >= 3 and tuple(layer.band_names[:3]) == ("red", "green", "blue")
+    return {"photometric": "RGB" if rgb else "MINISBLACK", "alpha": "NO"}
 
 
 def _nodata(layer: Layer) -> float:

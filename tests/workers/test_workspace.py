@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
 from pydantic import Field
+from rasterio.enums import MaskFlags
 from scipy import ndimage
 from shapely.geometry import box
 
 from processes.core.errors import AssetMissing, GridMismatch, InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process
 from processes.core.raster import Grid, Raster
-from workers.cog import CACHE, TILE_PX
+from workers.cog import CACHE, TILE_PX, BlockFile
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace, finished, results
 
@@ -211,3 +213,14 @@ def test_a_row_of_blocks_fits_into_the_cache() -> None:
     """rasterio hands a number on as bytes: 128 made GDAL read each block again for each row."""
     a_row_of_tiles = 20 * TILE_PX * TILE_PX * np.dtype(np.float32).itemsize
     assert CACHE["GDAL_CACHEMAX"] > a_row_of_tiles
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_near_infrared_is_not_taken_for_transparency(tmp_path: Path, dtype: str) -> None:
+    layer = Layer("ortho", dtype=dtype, band_names=["red", "green", "blue", "nir"])
+    file = BlockFile(tmp_path / "ortho.tif", layer, GRID, 4)
+    file.write(np.ones((4, *GRID.shape), np.float32), 0, 0)
+    file.finish()
+    with rasterio.open(tmp_path / "ortho.tif") as ortho:
+        assert [band.name for band in ortho.colorinterp] == ["red", "green", "blue", "undefined"]
+        assert MaskFlags.alpha not in ortho.mask_flag_enums[3]
