@@ -47,6 +47,19 @@ def get_item(conn: Conn, item_id: str, collection: str | None = None) -> dict[st
     return found
 
 
+def tell_item(conn: Conn, item_id: str, facts: Mapping[str, Any], *, prefix: str) -> bool:
+    """Make *facts* the properties of an item that begin with *prefix*; False without the item."""
+    with conn.transaction():
+        # read under the lock: two reports on one product are both told
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        item = get_item(conn, item_id)
+        if item is None:
+            return False
+        others = {k: v for k, v in item["properties"].items() if not k.startswith(prefix)}
+        put_item(conn, item | {"properties": others | dict(facts)})
+    return True
+
+
 def delete_item(conn: Conn, item_id: str, collection: str) -> bool:
     """Forget an item; False where there was none."""
     with conn.transaction():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ from processes.footprints import FOOTPRINTS, FootprintsInputs
 from processes.mesh import MESH, MeshInputs
 from processes.ortho import ORTHO, OrthoInputs
 from processes.pointcloud import POINTCLOUD
+
+if TYPE_CHECKING:
+    from processes.accuracy.expected import Expected
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
@@ -81,6 +84,8 @@ class CityOutputs(Outputs):
 
 def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     """Run every step on the result of the one before."""
+    from processes.accuracy.expected import expected
+
     surface, ortho, points = _seen(inputs, work)
     work.progress(0.7, "terrain")
     ground = work.step(DTM, DtmInputs(dsm=surface.dsm), until=0.8)
@@ -121,13 +126,14 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
         "cityjson": buildings.cityjson,
         "tileset": buildings.tileset,
     }
-    figures = _figures(inputs, made, work)
+    promised = expected(work.open_raster(made["confidence"]))
+    figures = _figures(inputs, made, work) | {"predicted": _predicted(promised)}
     written = CityOutputs(
         **made,
         **points,
         mesh=ground_mesh,
         report=work.write_json("report.json", figures),
-        page=work.write_text("report.html", _page(figures), HTML),
+        page=work.write_text("report.html", _page(figures, promised), HTML),
     )
     work.progress(1.0, "map complete")
     return written
@@ -217,8 +223,25 @@ def _figures(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> dic
     }
 
 
-def _page(figures: dict[str, Any]) -> str:
+def _predicted(promised: Expected) -> dict[str, Any]:
+    """Return what the confidence lets expect of the heights, and which classes that makes."""
+    from processes.accuracy.surfaces import predicted
+
+    said = predicted(promised)
+    classes, heights = said["classes"], said["figures"]["predicted"]
+    shown = ("rmse_m", "nmad_m", "le90_m", "completeness_1m")
+    return {
+        **{name: round(heights[name], 4) for name in shown},
+        "level_error_m": promised.level_m,
+        "asprs_vertical_cm": classes["asprs_vertical"]["class_cm"],
+        "asprs_vertical": classes["asprs_vertical"]["name"],
+        "citygml_lod_by_height": classes["citygml_lod_by_height"],
+    }
+
+
+def _page(figures: dict[str, Any], promised: Expected) -> str:
     from processes.accuracy.page import html_report
+    from processes.accuracy.plots import claims
 
     pointing, surface = figures["pointing"], figures["surface"]
     buildings, grid = figures["buildings"], figures["grid"]
@@ -246,7 +269,16 @@ def _page(figures: dict[str, Any]) -> str:
             },
             "Level of detail reached": buildings["lod"],
             "Blocks instead of roofs, and buildings left out": buildings["reasons"],
+            "Accuracy, predicted from the confidence: nothing was measured": figures["predicted"],
         },
+        [
+            claims(
+                promised.claims_m,
+                promised.share,
+                title="Confidence",
+                caption="Error that nine heights in ten stay below, once the level is right.",
+            )
+        ],
     )
 
 

@@ -100,6 +100,7 @@ def run(inputs: QualifyInputs, work: Workspace) -> QualifyOutputs:
         "how": found["how"],
         "figures": found["figures"],
         "classes": found["classes"],
+        "stated": _stated(inputs, found),
     }
     page = html_report(title, lead + found["how"], found["tiles"], found["tables"], found["plots"])
     written = QualifyOutputs(
@@ -309,6 +310,20 @@ QUALIFY = Process(
     run=run,
     keywords=("accuracy", "NMAD", "LE90", "completeness", "IoU", "PoLiS", "ASPRS"),
 )
+
+
+def _stated(inputs: QualifyInputs, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the few facts that a catalogue tells of the product, flat: its classes first."""
+    classes = found["classes"]
+    asprs = classes.get("asprs_vertical", {})
+    facts = {
+        "predicted": inputs.reference is None,
+        "citygml_lod_by_height": classes.get("citygml_lod_by_height"),
+        "asprs_vertical": asprs.get("name") if asprs.get("class_cm") else None,
+        "asprs_vertical_cm": asprs.get("class_cm"),
+        **{name.removeprefix("predicted_"): value for name, value in found["tiles"].items()},
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _reference(inputs: QualifyInputs) -> Asset:

@@ -20,7 +20,7 @@ import psycopg
 from catalog.assets import measure, measured
 from catalog.features import put_footprints
 from catalog.items import ROOT, Made, Source, place, product_item
-from catalog.store import COLLECTION, get_item, put_item
+from catalog.store import COLLECTION, get_item, put_item, tell_item
 from processes.core.errors import AssetMissing
 from processes.core.process import GEOPARQUET, JSON, Asset, Inputs, Process, StacObject
 from workers import jobs
@@ -31,6 +31,8 @@ from workers.vectors import read_vector
 
 RESULTS = "results.json"
 THUMBNAIL = "thumbnail.png"
+QUALIFIED = "orograph:qualified_"
+"""Begins the names of properties that reports have stated, followed by what was qualified."""
 PICTURED = ("ortho", "dsm", "dtm")
 
 Conn = psycopg.Connection[Any]
@@ -105,8 +107,10 @@ def _publish(
         jobs.finish(conn, job.id, job.fence, product.name, values, collection=collection)
         if frame is not None:
             put_footprints(conn, product.name, frame, collection=collection)
-        if item:  # last: from here to the commit nobody else can put one
-            put_item(conn, item)
+        # last: from here to the commit nobody else can put one
+        if item:
+            put_item(conn, _with_earlier(item, get_item(conn, item["id"], item["collection"])))
+        _tell(conn, inputs, product, values, reader)
 
 
 def _item(
@@ -166,8 +170,8 @@ def _sources(conn: Conn, inputs: Inputs, reader: Reader) -> Iterator[Source]:
 def _asset(conn: Conn, ref: Asset, reader: Reader, *, several: bool) -> Iterator[Source]:
     path, address = reader.local(ref.href)
     href = _below_root(address, reader)
-    if href.startswith(f"{ROOT}/products/"):
-        key = href.removeprefix(f"{ROOT}/products/").split("/")[0]
+    key = _product_key(address, reader)
+    if key:
         item = get_item(conn, key)
         if item:
             href = f"{ROOT}/stac/collections/{item['collection']}/items/{key}"
@@ -191,6 +195,13 @@ def _self_link(item: StacObject) -> str | None:
     return next((href for href in hrefs if str(href).startswith(("http://", "https://"))), None)
 
 
+def _product_key(address: str, reader: Reader) -> str | None:
+    """Return the key of the product of this server that a file belongs to."""
+    href = _below_root(address, reader)
+    below = f"{ROOT}/products/"
+    return href.removeprefix(below).split("/")[0] if href.startswith(below) else None
+
+
 def _below_root(address: str, reader: Reader) -> str:
     """Return one of this server's own addresses as the catalogue keeps it."""
     for prefix in reader.own:
@@ -210,6 +221,28 @@ def _figures(product: Path, report: Any) -> dict[str, Any]:
         )
         figures |= {name: value} | inner
     return {name: value for name, value in figures.items() if isinstance(value, int | float)}
+
+
+def _tell(
+    conn: Conn, inputs: Inputs, product: Path, values: Mapping[str, Any], reader: Reader
+) -> None:
+    """Put what a report states of an earlier product, input `product`, into that one's item."""
+    about, report = getattr(inputs, "product", None), dict(values).get("report", {})
+    if not isinstance(about, Asset) or not _is_file(report) or report["type"] != JSON:
+        return
+    said = json.loads((product / report["href"]).read_text())
+    key = _product_key(about.href, reader)
+    if key and isinstance(said, dict) and isinstance(said.get("stated"), dict):
+        prefix = f"{QUALIFIED}{said['kind']}_"
+        facts = {prefix + name: value for name, value in said["stated"].items()}
+        tell_item(conn, key, facts, prefix=prefix)
+
+
+def _with_earlier(item: dict[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an item with what reports stated of it when it was published before."""
+    properties = (earlier or {}).get("properties", {})
+    told = {name: value for name, value in properties.items() if name.startswith(QUALIFIED)}
+    return item | {"properties": item["properties"] | told}
 
 
 def _is_file(value: Any) -> bool:

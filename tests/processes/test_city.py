@@ -63,6 +63,26 @@ def test_heights_agree_with_the_truth(city, village):
     assert figures.nmad_m <= 0.55
 
 
+def test_the_accuracy_it_predicts_is_near_the_true_one(city, village):
+    out, results = city
+    said = json.loads((out / results["report"]["href"]).read_text())["predicted"]
+    with rasterio.open(village / "truth/dsm.tif") as file:
+        truth, bounds = file.read(1), file.bounds
+    with rasterio.open(out / results["dsm"]["href"]) as file:
+        ours = file.read(1, window=from_bounds(*bounds, file.transform), boundless=True)
+    with rasterio.open(village / "truth/mask.tif") as file:
+        dz = np.where((file.read(1) & 32) == 0, ours - truth, np.nan)
+    figures = height_figures(dz - np.nanmedian(dz))
+    assert said["rmse_m"] == pytest.approx(figures.rmse_m, rel=0.4)
+    assert said["nmad_m"] == pytest.approx(figures.nmad_m, rel=0.5)
+    assert said["completeness_1m"] == pytest.approx(1 - np.nanmean(np.abs(dz) > 1), abs=0.1)
+    assert said["asprs_vertical"].startswith("predicted")
+    assert said["level_error_m"] > abs(np.nanmedian(dz)) / 3
+    page = (out / results["page"]["href"]).read_text()
+    assert "predicted from the confidence" in page
+    assert "data:image/" in page
+
+
 def test_buildings_have_heights_and_stand_on_the_ground(city):
     out, results = city
     houses = geopandas.read_parquet(out / results["footprints"]["href"])

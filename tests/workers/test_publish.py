@@ -24,6 +24,7 @@ from catalog.store import get_item
 from processes.core.errors import NoOverlap
 from processes.core.process import Asset, Inputs, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster
+from processes.qualify import QUALIFY
 from server.settings import Settings
 from workers import jobs
 from workers.sweep import sweep
@@ -164,6 +165,34 @@ def test_equal_jobs_are_computed_and_published_once(bench: Bench) -> None:
     assert hills.runs == 2
     assert bench.count("pgstac.items") == 2
     assert bench.count("orograph.footprint") == 2
+
+
+def test_what_a_report_states_of_a_product_stands_in_its_item(bench: Bench) -> None:
+    first, other = (bench.job(hill(Hills().run), height_m=h) for h in (9.0, 12.0))
+    mine, true = (
+        {"href": f"http://127.0.0.1:8000/products/{job.key}/dsm.tif"} for job in (first, other)
+    )
+    done = bench.job(QUALIFY, product=mine, reference=true, kind="dsm")
+    assert done.status == "successful"
+    item = get_item(bench.conn, first.key or "")
+    assert item is not None
+    told = {k: v for k, v in item["properties"].items() if k.startswith("orograph:qualified_")}
+    assert told["orograph:qualified_dsm_predicted"] is False
+    assert 0.5 < told["orograph:qualified_dsm_rmse_m"] < 3.0
+    assert told["orograph:qualified_dsm_citygml_lod_by_height"] in (1, 2)
+    untold = get_item(bench.conn, other.key or "")
+    assert untold is not None
+    assert not any(name.startswith("orograph:qualified_") for name in untold["properties"])
+    # the report is a product too: a map of errors
+    report = get_item(bench.conn, done.key or "")
+    assert report is not None
+    assert {"error_map", "report", "page"} <= set(report["assets"])
+    # a later report takes the place of the earlier, and publishing anew forgets neither
+    bench.job(QUALIFY, product=mine, reference=mine, kind="dsm")
+    bench.job(hill(Hills().run), height_m=9.0)
+    again = get_item(bench.conn, first.key or "")
+    assert again is not None
+    assert again["properties"]["orograph:qualified_dsm_rmse_m"] == 0
 
 
 def test_a_product_whose_publishing_was_interrupted_is_taken_up(bench: Bench) -> None:
