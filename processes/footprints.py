@@ -133,7 +133,7 @@ def _mask_kernel(
 
         def by_classes(classes: Raster, *blocks: Raster) -> Raster:
             mask = np.nan_to_num(classes.values) == BUILDING_CODE
-            mask = tidied(mask, piece(names, *blocks), cell_m, rules)
+            mask = tidied(mask, piece(names, *blocks), cell_m, rules, peeled=False)
             return Raster(mask.astype(np.uint8), classes.grid)
 
         return by_classes, [told, *scene.sources], MASK_MARGIN_M
@@ -152,7 +152,7 @@ def _mask_kernel(
     def by_network(*blocks: Raster) -> Raster:
         cells = piece(names, *blocks)
         mask = built(segmenter(cells, corner(scene.grid, blocks[0].grid)))
-        mask = tidied(mask, cells, cell_m, rules)
+        mask = tidied(mask, cells, cell_m, rules, peeled=False)
         return Raster(mask.astype(np.uint8), blocks[0].grid)
 
     return by_network, scene.sources, segmenter.margin_m

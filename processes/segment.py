@@ -56,15 +56,18 @@ class SegmentOutputs(Outputs):
 
 def run(inputs: SegmentInputs, work: Workspace) -> SegmentOutputs:
     """Tell classes block by block."""
-    from processes.semantics.segmenter import chosen
+    from processes.semantics.segmenter import chosen, settled
 
     work.progress(0.0, "looking at the scene")
     scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work)
     segmenter = chosen(inputs.segmenter, scene, work, weights=inputs.weights)
-    names = scene.band_names
+    names, tidy = scene.band_names, inputs.segmenter == "unet"
 
     def classes(*blocks: Raster) -> Raster:
-        chances = segmenter(piece(names, *blocks), corner(scene.grid, blocks[0].grid))
+        cells = piece(names, *blocks)
+        chances = segmenter(cells, corner(scene.grid, blocks[0].grid))
+        if tidy:
+            chances = settled(chances, cells, scene.grid.cell_m)
         found = np.where(chances.max(axis=0) > 0, chances.argmax(axis=0) + 1, 0)
         return Raster(found.astype(np.uint8), blocks[0].grid)
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from processes.core.errors import InvalidInput
 from processes.core.gpu import chosen as found_device
 from processes.core.process import Asset, Workspace
-from processes.outlines.segment import Limits, Rules, Sample, limits
+from processes.outlines.segment import Limits, Rules, Sample, limits, tidied
 from processes.semantics.modelcard import ModelCard
 from processes.semantics.rules import classes_by_rules
 from processes.semantics.scene import Scene
-from processes.semantics.stack import BUILDING, CLASSES, brightness, stack
+from processes.semantics.stack import BUILDING, CLASSES, GROUND, brightness, stack
 from processes.semantics.weights import Device, bundled, fetched, network
 
 Floats = NDArray[np.floating[Any]]
@@ -162,6 +162,23 @@ def factors(cell_m: float, wanted_m: float) -> tuple[int, int]:
 def built(chances: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the cells that are more likely building than any other class."""
     return np.asarray((chances.argmax(axis=0) == BUILDING) & (chances[BUILDING] > 0))
+
+
+def settled(chances: NDArray[np.float32], sample: Sample, cell_m: float) -> NDArray[np.float32]:
+    """Return probabilities whose buildings are tidied: specks and ragged rims go, holes close.
+
+    What is taken from the buildings falls to the likeliest other class.
+    """
+    mask = tidied(built(chances), sample, cell_m, peeled=False)
+    known = chances.max(axis=0) > 0
+    others = chances.copy()
+    others[BUILDING] = 0.0
+    total = others.sum(axis=0)
+    others[GROUND] += (total == 0) & known
+    others /= np.where(total > 0, total, 1.0)
+    others[:, mask] = 0.0
+    others[BUILDING] = mask & known
+    return others
 
 
 def _merged(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:

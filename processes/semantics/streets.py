@@ -17,7 +17,7 @@ Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 STYLES = {
     "houses": 0.26, "rows": 0.13, "dense": 0.17, "towers": 0.07, "halls": 0.09,
-    "park": 0.08, "field": 0.08, "wood": 0.07, "water": 0.05,
+    "park": 0.08, "field": 0.08, "wood": 0.07, "water": 0.03,
 }  # fmt: skip
 """What a block may become, and how often."""
 
@@ -37,7 +37,8 @@ def streets(rng: Generator, place: Town) -> list[Block]:
     bent_u = u + bend * np.sin(v / wave * 2 * np.pi)
     bent_v = v + bend * np.sin(u / wave * 2 * np.pi)
     cuts = [_cuts(rng, size_m) for _ in range(2)]
-    widths = [rng.uniform(4.5, 14, len(line)) for line in cuts]
+    scale = rng.uniform(0.8, 1.8)
+    widths = [scale * rng.uniform(4.5, 14, len(line)) for line in cuts]
     road = np.zeros(place.shape, np.bool_)
     paved = rng.random() < 0.92
     for position, lines, wide in zip((bent_u, bent_v), cuts, widths, strict=True):

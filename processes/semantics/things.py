@@ -95,7 +95,7 @@ def river(rng: Generator, place: Town) -> None:
     window, along, across = found
     bend = rng.uniform(0, 15) * np.sin(along / rng.uniform(20, 60))
     across = across + bend - rng.uniform(-0.5, 0.5) * size_m
-    wide = rng.uniform(4, 30) if rng.random() < 0.7 else 2 * size_m
+    wide = rng.uniform(4, 30) if rng.random() < 0.8 else 2 * size_m
     level = float(np.quantile(place.ground, 0.05)) - rng.uniform(0.5, 3)
     wet = (across > 0) & (across < wide)
     place.ground[window][wet] = level

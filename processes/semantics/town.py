@@ -25,7 +25,7 @@ def town(seed: int, size: int = 320, cell_m: float = 0.5) -> Town:
     rng = np.random.default_rng(seed)
     place = bare(rng, size, cell_m)
     blocks = streets(rng, place)
-    if rng.random() < 0.15:
+    if rng.random() < 0.07:
         river(rng, place)
     for centre, half, turn, style in blocks:
         BUILDERS[style](rng, place, centre, half, turn)
