@@ -24,15 +24,19 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import rasterio
 from machine import measured_on
+from numpy.typing import NDArray
 from truth import CLASSES, NO_SHIFT, Truth, on_truth, scene_folder, truth_of
 
 from processes.accuracy.buildings import building_figures
 from processes.accuracy.citymodel import roof_heights
+from processes.accuracy.claims import kept, kept_by_class
 from processes.accuracy.heights import HeightFigures, figures_by_class, height_figures, near_edges
 from processes.accuracy.outlines import matches, outline_figures
 from processes.accuracy.roofs import roof_figures
 from processes.accuracy.shift import Shift, best_shift
+from processes.city import ORIGINS
 from processes.core.raster import Grid
 
 SCENES = ("village", "quarter")
@@ -50,6 +54,8 @@ def figures_of(scene: str, truth: Truth, products: dict[str, Path]) -> dict[str,
         "shift_applied": asdict(shift),
         "heights": {name: asdict(row) for name, row in height_rows(truth, products, shift).items()},
     }
+    if "confidence" in products:
+        figures["claims"] = claims(truth, products, found)
     if "footprints" in products:
         ours, theirs = comparable(truth, geopandas.read_parquet(products["footprints"]), shift)
         figures["footprints"] = asdict(
@@ -75,6 +81,33 @@ def height_rows(truth: Truth, products: dict[str, Path], shift: Shift) -> dict[s
         rows["DTM"] = height_figures(dz, truth.counted)
         rows["DTM under buildings"] = height_figures(dz, truth.counted & (truth.building > 0))
     return rows
+
+
+def claims(truth: Truth, products: dict[str, Path], shift: Shift) -> dict[str, Any]:
+    """Return which share of the cells lies within the error that nine in ten should stay below.
+
+    After the best shift in every scene: the claims are of heights beside each other.
+    """
+    dz = np.where(truth.counted, on_truth(products["dsm"], truth, shift) - truth.dsm, np.nan)
+    sideways = Shift(shift.dx_m, shift.dy_m, 0.0)
+    claimed = on_truth(products["confidence"], truth, sideways)
+    rows = {"all": kept(dz, claimed)}
+    if "ortho_mask" in products:
+        rows |= kept_by_class(
+            dz, claimed, origins_on_truth(products["ortho_mask"], truth, shift), ORIGINS
+        )
+    return {name: asdict(row) for name, row in rows.items()}
+
+
+def origins_on_truth(path: Path, truth: Truth, shift: Shift) -> NDArray[np.int64]:
+    """Return the code of the cell that each of the truth's cell centres lies in; 0 off it."""
+    with rasterio.open(path) as file:
+        codes, inverse = file.read(1), ~file.transform
+    row, col = np.mgrid[: truth.dsm.shape[0], : truth.dsm.shape[1]]
+    x, y = truth.transform @ (col + 0.5, row + 0.5)
+    col, row = (np.floor(v).astype(int) for v in inverse @ (x - shift.dx_m, y - shift.dy_m))
+    inside = (row >= 0) & (col >= 0) & (row < codes.shape[0]) & (col < codes.shape[1])
+    return np.where(inside, codes[row * inside, col * inside], 0).astype(np.int64)
 
 
 def comparable(
@@ -160,6 +193,12 @@ def markdown(scene: str, figures: dict[str, Any]) -> str:
             f"| {row['le90_m']:.3f} | {row['completeness_1m']:.3f} | {row['void_share']:.3f} "
             f"| {row['cells']} |"
         )
+    if "claims" in figures:
+        lines += ["", "| confidence | within the 90 % error | median error_90 m | cells |"]
+        lines += ["|---|---:|---:|---:|"]
+        for name, row in figures["claims"].items():
+            held, claim = 100 * row["held_share"], row["median_claim_m"]
+            lines.append(f"| {name} | {held:.1f} % | {claim:.2f} | {row['cells']} |")
     for part in ("footprints", "buildings", "roofs"):
         if part in figures:
             row = figures[part]

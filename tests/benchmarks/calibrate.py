@@ -239,7 +239,7 @@ def written(tables: dict[str, Floats]) -> str:
     lines = []
     for name, table in tables.items():
         rows = (
-            "    " + "\n     ".join(wrap("[" + ", ".join(f"{v:.2f}" for v in row) + "],", 94))
+            "    " + "\n     ".join(wrap("[" + ", ".join(f"{v:.3g}" for v in row) + "],", 94))
             for row in table
         )
         lines += [f"{name} = np.array([", *rows, "])"]
