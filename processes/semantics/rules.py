@@ -32,8 +32,8 @@ Mask = NDArray[np.bool_]
 RAISED_M, LEVEL_M = 1.2, 0.8
 """Vegetation stands at least so high above ground, roads and water at most."""
 MIN_WATER_M2, MIN_ROAD_M2 = 25.0, 60.0
-GREY = 0.22
-"""Most that the colours of a road differ, as a share of their mean."""
+GREY, BARE = 0.35, 0.12
+"""Most that the colours of a road differ, as a share of their mean; most that its NDVI is."""
 
 
 def classes_by_rules(
@@ -74,7 +74,10 @@ def _grey(bands: Mapping[str, Floats], shape: tuple[int, ...]) -> Mask:
         return np.zeros(shape, np.bool_)
     colours = np.stack([bands[name] for name in COLOURS])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.ptp(colours, axis=0) / colours.mean(axis=0) < GREY)
+        grey = np.ptp(colours, axis=0) / colours.mean(axis=0) < GREY
+        if "nir" in bands:
+            grey &= (bands["nir"] - bands["red"]) / (bands["nir"] + bands["red"]) < BARE
+    return np.asarray(grey)
 
 
 def _calm(mask: Mask) -> Mask:
