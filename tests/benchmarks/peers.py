@@ -124,7 +124,8 @@ def benchmark(case: Case, folder: Path, rounds: int, cores: list[int]) -> dict[s
             runs[who] |= against_others(who, models | others, seen)
     shown = {who: models[who] for who in (OURS, THEIRS) if who in models}
     shown |= {"truth": case.folder / "truth" / "dsm.tif"} if truth else {}
-    picture(shown, folder / "hillshades.png")
+    classes = case.folder / "truth" / "classes.tif"
+    picture(shown, folder / "hillshades.png", classes if classes.exists() else None)
     return {"km2": km2, "runs": runs}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -14,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 SIDE_PX, LABEL_PX = 420, 16
 GREYS, VOID = 64, (200, 40, 40)
+BUILDING = 2
 
 
 def on_grid_of(grid: Path, model: Path) -> NDArray[np.float32]:
@@ -25,12 +27,17 @@ def on_grid_of(grid: Path, model: Path) -> NDArray[np.float32]:
             return np.asarray(warped.read(1), np.float32)
 
 
-def picture(models: dict[str, Path], to: Path) -> None:
-    """Write the busiest square of each model, on the lattice of the first; voids are red."""
+def picture(models: dict[str, Path], to: Path, classes: Path | None = None) -> None:
+    """Write the busiest square of each model, on the lattice of the first; voids are red.
+
+    Where *classes* are known, it is the one with most of its buildings.
+    """
     grid = next(iter(models.values()))
     heights = [on_grid_of(grid, model) for model in models.values()]
     high, wide = (min(SIDE_PX, size) for size in heights[0].shape)
-    row, col = busiest(heights[0])
+    down, right = np.gradient(heights[0])
+    steps = np.nan_to_num(np.minimum(np.hypot(down, right), 1.0), nan=-1.0)
+    row, col = fullest(steps if classes is None else on_grid_of(grid, classes) == BUILDING)
     sheet = Image.new("P", (wide * len(models), high + LABEL_PX), GREYS - 1)
     levels = np.linspace(0, 255, GREYS).astype(int)
     sheet.putpalette([int(level) for level in np.repeat(levels, 3)] + list(VOID))
@@ -43,12 +50,10 @@ def picture(models: dict[str, Path], to: Path) -> None:
     sheet.save(to, optimize=True)
 
 
-def busiest(heights: NDArray[np.float32]) -> tuple[int, ...]:
-    """Return the corner of the square with the most steps and the fewest voids."""
-    down, right = np.gradient(heights)
-    steps = np.nan_to_num(np.minimum(np.hypot(down, right), 1.0), nan=-1.0)
-    corners = product(*(range(0, max(size - SIDE_PX, 1), 20) for size in heights.shape))
-    return max(corners, key=lambda at: steps[at[0] :, at[1] :][:SIDE_PX, :SIDE_PX].sum())
+def fullest(weights: NDArray[Any]) -> tuple[int, ...]:
+    """Return the corner of the square that holds most."""
+    corners = product(*(range(0, max(size - SIDE_PX, 1), 20) for size in weights.shape))
+    return max(corners, key=lambda at: weights[at[0] :, at[1] :][:SIDE_PX, :SIDE_PX].sum())
 
 
 def shaded(heights: NDArray[np.float32], cell_m: float = 0.5) -> NDArray[np.uint8]:
