@@ -120,15 +120,23 @@ FILLED = {
 
 
 def error_m(
-    dsm: Pixels, likelihood: Pixels, origin: NDArray[np.uint8], *, cell_m: float, px_m: float
+    dsm: Pixels,
+    likelihood: Pixels,
+    origin: NDArray[np.uint8],
+    *,
+    cell_m: float,
+    gsd_m: float,
+    px_m: float,
 ) -> Pixels:
     """Return the error that a cell's height stays below nine times in ten; NaN where it has none.
 
     *likelihood*: that a measured height is right, 0 to 1. *px_m*: how much height a pixel of
-    parallax is, the ground sampling over the base-to-height ratio.
+    parallax is, the ground sampling *gsd_m* over the base-to-height ratio. The tables are of cells
+    as large as pixels; between larger ones heights differ more, by the root of their size.
     """
     rough = relief_m(dsm)
-    error = px_m * read(MEASURED, *seen_place(likelihood, rough, px_m))
+    alike = np.float32(min(1.0, gsd_m / cell_m) ** 0.5)
+    error = px_m * read(MEASURED, *seen_place(likelihood, rough * alike, px_m))
     filled = np.nonzero(np.isin(origin, list(FILLED)))
     if filled[0].size:
         away = distance_m(origin, cell_m)[filled]

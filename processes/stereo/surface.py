@@ -166,7 +166,7 @@ def surface(
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
     likelihood = np.where(origin == Origin.SEEN, found.trust, np.float32(0.0))
-    error = error_m(dsm, likelihood, origin, cell_m=grid.cell_m, px_m=scene.px_m)
+    error = error_m(dsm, likelihood, origin, cell_m=grid.cell_m, gsd_m=scene.gsd_m, px_m=scene.px_m)
     return Surface(dsm, likelihood, error, origin)
 
 

@@ -25,9 +25,8 @@ def rough(sigma_m=0.1, seed=0):
 
 
 def error(dsm, likelihood=None, origin=SEEN, cell_m=0.5, px_m=2.0):
-    return error_m(
-        dsm, sure() if likelihood is None else likelihood, origin, cell_m=cell_m, px_m=px_m
-    )
+    likelihood = sure() if likelihood is None else likelihood
+    return error_m(dsm, likelihood, origin, cell_m=cell_m, gsd_m=0.5, px_m=px_m)
 
 
 def test_a_surer_match_is_claimed_to_be_better():
@@ -47,6 +46,15 @@ def test_errors_of_matches_are_of_pixels():
     """Twice the height a pixel, on a surface twice as rough: twice the error."""
     once, twice = error(rough(0.1), px_m=1.5), error(rough(0.2), px_m=3.0)
     assert_allclose(twice, 2 * once, rtol=0.07)  # both are rounded to 3 %
+
+
+def test_a_slope_is_as_sure_in_coarser_cells():
+    """It rises twice as much between cells twice as wide, and is claimed to be little worse."""
+    fine, coarse = (100 + 0.3 * cell_m * COL for cell_m in (0.5, 1.0))
+    ratio = np.median(error(coarse.astype(np.float32), cell_m=1.0)) / np.median(
+        error(fine.astype(np.float32))
+    )
+    assert 1.0 < ratio < 1.5
 
 
 @pytest.mark.parametrize("name", sorted(FILLED))
