@@ -6,6 +6,7 @@ the ground is refitted robustly and spanned across everything that stands on it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,14 @@ LARGEST_BLOCK = 1536
 COARSE_CELLS = 16_000_000
 """The one lattice held whole in memory never has more cells than this."""
 SPAN_MARGIN_M = 60.0
+EMPTY, SEEN, UNDER, BRIDGE, VOID = 0, 1, 2, 3, 4
+MASK_VALUES = {
+    "0": "outside",
+    "1": "ground seen",
+    "2": "under objects",
+    "3": "under a bridge",
+    "4": "void",
+}
 STRIP_ROWS = 512
 
 
@@ -41,11 +50,16 @@ class DtmOutputs(Outputs):
 
     dtm: Asset = Field(description="Ground heights, metres; gap-free within the surface model.")
     ndsm: Asset = Field(description="Heights above ground, metres: surface minus terrain.")
+    terrain_mask: Asset = Field(
+        description="Where the terrain comes from: 0 nowhere (empty), 1 ground that was seen, "
+        "2 spanned under what stands on it, 3 spanned under a bridge, 4 spanned where the surface "
+        "model is void."
+    )
 
 
 def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     """Find the ground in blocks, span it coarsely over everything, then finely in blocks."""
-    from processes.terrain.ground import ground_heights
+    from processes.terrain.ground import ground_and_bridges
     from processes.terrain.span import at_cells, spanned_about
 
     surface = work.open_raster(inputs.dsm)
@@ -53,20 +67,24 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     cell_m = float(np.sqrt(abs(grid.transform.a * grid.transform.e)))
     block_px = _even_block(grid)
 
-    def ground(dsm: Raster) -> Raster:
+    def ground(dsm: Raster) -> tuple[Raster, Raster]:
         inner, _ = _inside(dsm.grid, grid)
         seen = np.full(dsm.values.shape, np.nan, np.float32)
-        seen[inner] = ground_heights(dsm.values[inner], cell_m, inputs.largest_object_m)
-        return Raster(seen, dsm.grid)
+        bridge = np.zeros(dsm.values.shape, np.uint8)
+        seen[inner], bridge[inner] = ground_and_bridges(
+            dsm.values[inner], cell_m, inputs.largest_object_m
+        )
+        return Raster(seen, dsm.grid), Raster(bridge, dsm.grid)
 
     work.progress(0.0, "finding the ground")
     margin_m = inputs.largest_object_m
-    seen = work.map_blocks("ground", ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
+    found = (Layer("ground"), Layer("bridges", "uint8"))
+    seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
 
     work.progress(0.6, "joining the ground")
     base = _base(work.open_raster(seen), surface, cell_m)
 
-    def models(ground: Raster, dsm: Raster) -> tuple[Raster, Raster]:
+    def models(ground: Raster, dsm: Raster, bridge: Raster) -> tuple[Raster, Raster, Raster]:
         inner, (row0, col0) = _inside(dsm.grid, grid)
         shape = dsm.values[inner].shape
         near = at_cells(base.heights, base.step, shape, row0=row0, col0=col0)
@@ -74,14 +92,38 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         bare = spanned_about(ground.values[inner], near)
         dtm = np.full(dsm.values.shape, np.nan, np.float32)
         dtm[inner] = np.where(known | np.isfinite(dsm.values[inner]), bare, np.nan)
-        return Raster(dtm, dsm.grid), Raster(dsm.values - dtm, dsm.grid)
+        mask = _origins(dtm, ground.values, dsm.values, bridge.values > 0)
+        return (
+            Raster(dtm, dsm.grid),
+            Raster(dsm.values - dtm, dsm.grid),
+            Raster(mask, dsm.grid),
+        )
 
-    layers = (Layer("dtm"), Layer("ndsm"))
-    dtm, ndsm = work.map_layers(
-        layers, models, seen, inputs.dsm, margin_m=SPAN_MARGIN_M, block_px=block_px
+    tags = {"OROGRAPH_VALUES": json.dumps(MASK_VALUES)}
+    layers = (
+        Layer("dtm"),
+        Layer("ndsm"),
+        Layer("terrain_mask", "uint8", band_names=["origin"], tags=tags),
+    )
+    dtm, ndsm, mask = work.map_layers(
+        layers, models, seen, inputs.dsm, decks, margin_m=SPAN_MARGIN_M, block_px=block_px
     )
     work.progress(1.0, "terrain model written")
-    return DtmOutputs(dtm=dtm, ndsm=ndsm)
+    return DtmOutputs(dtm=dtm, ndsm=ndsm, terrain_mask=mask)
+
+
+def _origins(
+    dtm: NDArray[np.float32],
+    seen: NDArray[np.float32],
+    dsm: NDArray[np.float32],
+    bridge: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Return where each height of *dtm* comes from, as `DtmOutputs.terrain_mask` says."""
+    mask = np.where(np.isfinite(dsm), UNDER, VOID)
+    mask[np.isfinite(seen)] = SEEN
+    mask[bridge] = BRIDGE
+    mask[np.isnan(dtm)] = EMPTY
+    return mask.astype(np.uint8)
 
 
 def metric_grid(surface: RasterSource) -> Grid:
@@ -154,7 +196,7 @@ DTM = Process(
     id="dtm",
     title="Terrain model",
     description=__doc__,
-    version="1.0.0",
+    version="1.1.0",
     inputs=DtmInputs,
     outputs=DtmOutputs,
     run=run,

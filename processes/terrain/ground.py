@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.bridges import bridges
 from processes.terrain.brinks import brinks
 from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
 from processes.terrain.regions import ground_cells
+from processes.terrain.sharp import taken_back
 from processes.terrain.span import spanned
 from processes.terrain.trend import trend
 
@@ -34,9 +36,16 @@ def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> 
 
 def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> Heights:
     """Return the ground where *dsm* (metres, NaN where void) shows it, smoothed; NaN elsewhere."""
+    return ground_and_bridges(dsm, cell_m, largest_object_m)[0]
+
+
+def ground_and_bridges(
+    dsm: Heights, cell_m: float, largest_object_m: float = 120.0
+) -> tuple[Heights, NDArray[np.bool_]]:
+    """Return `ground_heights`, and the cells of bridges, which are no ground."""
     known = np.isfinite(dsm)
     if not known.any():
-        return np.full(dsm.shape, np.nan, np.float32)
+        return np.full(dsm.shape, np.nan, np.float32), known
     calm = nearest_filled(dsm)
     width = 5 if CALM_M / cell_m >= 4 else 3
     if width * cell_m <= 2 * CALM_M:
@@ -44,6 +53,9 @@ def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 120.0)
     heights = np.where(known, calm, np.nan).astype(np.float32)
     relief = heights - trend(calm, cell_m)
     ground, cuts = ground_cells(heights, relief, cell_m, largest_object_m)
+    decks = bridges(calm, ground, cell_m) & known
+    ground, cuts = ground & ~decks, cuts & ~decks
     seen = refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
     brink = brinks(heights, seen, ground, cuts, cell_m)
-    return np.where(brink, heights, seen).astype(np.float32)
+    seen = np.where(brink, heights, seen).astype(np.float32)
+    return taken_back(seen, dsm, decks, cell_m), decks

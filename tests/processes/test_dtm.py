@@ -65,6 +65,27 @@ def test_beyond_the_observed_area_no_terrain_is_claimed_but_a_lake_is_spanned(wo
     assert np.isnan(dtm[:, 460:]).all()
 
 
+def test_the_mask_says_where_the_terrain_comes_from(work):
+    surface, _ = town((400, 600))
+    surface[:, 500:] = np.nan
+    surface[100:160, 100:160] = np.nan
+    row, col = np.mgrid[:400, :600]
+    valley = (col > 300) & (col < 380)
+    surface[valley] = -20
+    deck = (abs(row - 200) < 10) & (col > 290) & (col < 390)
+    surface[deck] = 5
+    asset = work.write_raster("dsm", Raster(surface, grid_of(surface.shape)))
+    outputs = DTM.run(DtmInputs(dsm=asset), work)
+    with rasterio.open(outputs.terrain_mask.href) as file, rasterio.open(outputs.dtm.href) as dtm:
+        mask, ground = file.read(1), dtm.read(1)
+    np.testing.assert_array_equal(mask == 0, np.isnan(ground))
+    assert (mask[110:150, 110:150] == 4).all()
+    assert mask[50, 20] == 1
+    assert mask[60, 50] == 2  # a house
+    assert (mask[deck & (col > 320) & (col < 360)] == 3).mean() > 0.9
+    assert (ground[deck & (col > 320) & (col < 360)] < -15).all()
+
+
 def test_an_empty_surface_has_no_ground(work):
     with pytest.raises(NoGround, match="no ground"):
         made(work, np.full((50, 60), np.nan, np.float32))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from processes.terrain.ground import bare_earth
+from processes.terrain.sharp import taken_back
 
 CELL_M = 0.5
 ROW, COL = np.mgrid[:300, :300] * CELL_M
@@ -33,3 +34,19 @@ def test_a_street_with_nothing_beyond_it_answers_for_itself():
     ground = 0.1 * ROW
     off = bare_earth(np.where(blocks, 20.0 + ground, ground).astype(np.float32), CELL_M) - ground
     assert np.abs(off[~blocks]).max() < 0.3
+
+
+def test_a_sharp_surface_is_ground_up_to_the_wall_and_a_blurred_one_is_not():
+    """Between lidar houses most land is so near to a wall that it was spanned, not read."""
+    land = (0.05 * ROW + 0.1 * np.sin(COL / 2)).astype(np.float32)
+    near = (ROW % 20 > 9) & (COL % 24 > 10)
+    house = (ROW % 20 > 12) & (COL % 24 > 13)
+    seen = np.where(near, np.nan, land)
+    sharp = np.where(house, land + 7, land)
+    blurred = np.where(near & ~house, land + 0.08, sharp)
+    never = np.zeros(near.shape, bool)
+    ground = taken_back(seen, sharp, never, CELL_M)
+    np.testing.assert_array_equal(ground[~house], land[~house])
+    assert np.isnan(ground[house]).all()
+    np.testing.assert_array_equal(taken_back(seen, blurred, never, CELL_M), seen)
+    assert np.isnan(taken_back(seen, sharp, near, CELL_M)[near]).all()

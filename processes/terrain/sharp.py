@@ -1,0 +1,45 @@
+"""Ground up to the wall, where the surface is sharp enough to show it.
+
+What is certainly ground ends short of walls, cars and hedges, since matching blurs them. A surface
+from lidar does not, and there most of the land between houses is that close to something. So cells
+that lie on the spanned ground are taken back, if they lie on it: as often below as above.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.terrain.span import spanned
+
+WITHIN_M = 0.3
+"""Cells nearer to the spanned ground than this may be ground."""
+BLURRED_M, SHARP_M = 0.04, 0.02
+"""Median of their heights above it: 0.05 to 0.08 m on surfaces from stereo pairs and triples, at
+most 0.015 m on lidar and on exact ones. Less than SHARP_M is sharp; in between fewer are taken."""
+ROUNDS = 2
+
+Heights = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def taken_back(seen: Heights, surface: Heights, barred: Mask, cell_m: float) -> Heights:
+    """Return *seen* with cells of *surface* that lie on the ground it spans, *barred* ones never.
+
+    On lidar towns: RMSE 0.206 to 0.16 and 0.145 to 0.11 m. Taken back without asking, the bias
+    under blocks of a surface from three images would rise from 0.11 to 0.18 m.
+    """
+    within = WITHIN_M
+    for number in range(ROUNDS):
+        above = surface - spanned(seen, cell_m)
+        asked = np.isnan(seen) & ~barred & (np.abs(above) < within)
+        if not asked.any():
+            break
+        if number == 0:
+            lift = float(np.median(above[asked]))
+            within *= float(np.clip((BLURRED_M - lift) / (BLURRED_M - SHARP_M), 0, 1))
+            asked &= np.abs(above) < within
+        if within == 0:
+            break
+        seen = np.where(asked, surface, seen).astype(np.float32)
+    return seen
