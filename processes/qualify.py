@@ -208,8 +208,9 @@ def compare_points(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
 
 def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
     """Two sets of outlines, one to one."""
+    from processes.accuracy.classes import asprs_class, citygml_lod
     from processes.accuracy.features import on_one_map, polygons
-    from processes.accuracy.outlines import matches, outline_figures
+    from processes.accuracy.outlines import matches, outline_figures, position_rmse
     from processes.accuracy.plots import histogram, outline_map
 
     made = polygons(work.read_vector(inputs.product), "product")
@@ -219,14 +220,25 @@ def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]
     figures = outline_figures(ours, theirs)
     pairs = matches(ours, theirs)
     hit, met = {pair.product for pair in pairs}, {pair.reference for pair in pairs}
+    position_m = position_rmse(
+        [ours[p.product] for p in pairs], [theirs[p.reference] for p in pairs]
+    )
+    asprs = asprs_class(position_m, len(pairs), direction="horizontal")
+    lod = citygml_lod(position_m, 0.0) if pairs else None
     return {
         "how": "An outline is found where one of the product covers it with an IoU of at least "
         "0.5, one to one.",
-        "figures": asdict(figures),
-        "classes": {},
+        "figures": asdict(figures) | {"position_rmse_m": position_m},
+        "classes": {"citygml_lod_by_position": lod, "asprs_horizontal": asdict(asprs)},
         "tiles": {name: getattr(figures, name) for name in ("f1", "precision", "recall")}
         | {"mean_iou": figures.mean_iou, "mean_polis_m": figures.mean_polis_m},
-        "tables": {"Outlines": asdict(figures)},
+        "tables": {
+            "Outlines": asdict(figures) | {"position_rmse_m": position_m},
+            "Accuracy classes, by the middles of the matches": {
+                "ASPRS 2024": asprs.name if asprs.class_cm else f"refused: {asprs.reason}",
+                "CityGML level by position": lod,
+            },
+        },
         "plots": [
             outline_map(
                 [ours[i] for i in sorted(hit)],
@@ -315,15 +327,14 @@ QUALIFY = Process(
 def _stated(inputs: QualifyInputs, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the few facts that a catalogue tells of the product, flat: its classes first."""
     classes = found["classes"]
-    asprs = classes.get("asprs_vertical", {})
-    facts = {
-        "predicted": inputs.reference is None,
-        "citygml_lod_by_height": classes.get("citygml_lod_by_height"),
-        "asprs_vertical": asprs.get("name") if asprs.get("class_cm") else None,
-        "asprs_vertical_cm": asprs.get("class_cm"),
-        **{name.removeprefix("predicted_"): value for name, value in found["tiles"].items()},
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    facts: dict[str, Any] = {"predicted": inputs.reference is None}
+    for name, value in classes.items():
+        if name.startswith("asprs_") and value["class_cm"]:
+            facts |= {name: value["name"], f"{name}_cm": value["class_cm"]}
+        elif name.startswith("citygml_"):
+            facts[name] = value
+    facts |= {name.removeprefix("predicted_"): value for name, value in found["tiles"].items()}
+    return {name: value for name, value in _plain(facts).items() if value is not None}
 
 
 def _reference(inputs: QualifyInputs) -> Asset:

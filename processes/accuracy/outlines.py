@@ -187,3 +187,14 @@ def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:
 def _vertex_distance(polygon: BaseGeometry, other: BaseGeometry) -> float:
     vertices = np.concatenate([ring[:-1] for ring in _rings(polygon)])
     return float(shapely.distance(shapely.points(vertices), shapely.boundary(other)).mean())
+
+
+def position_rmse(product: Sequence[BaseGeometry], reference: Sequence[BaseGeometry]) -> float:
+    """Return the radial RMSE of the middles of matched outlines, in order; NaN without any.
+
+    A middle is a point that both know well, which a corner of a traced outline is not.
+    """
+    if not len(product):
+        return float("nan")
+    ours, theirs = (shapely.centroid(np.asarray(group, object)) for group in (product, reference))
+    return float(np.sqrt(np.mean(shapely.distance(ours, theirs) ** 2)))

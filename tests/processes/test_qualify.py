@@ -215,6 +215,19 @@ def test_outlines_found_invented_and_missed(work):
     assert found["figures"]["f1"] == pytest.approx(0.8)
     assert found["figures"]["mean_iou"] == pytest.approx(1)
     assert "80.0" in page
+    assert "refused: 4 check points" in page
+
+
+def test_thirty_outlines_give_a_class_by_position(work):
+    houses = [box(431000 + 20 * i, 5290000, 431010 + 20 * i, 5290008) for i in range(30)]
+    moved = [affinity.translate(house, 0.24, 0.32) for house in houses]
+    found, _ = report(
+        work, outlines(work, "mine", moved), outlines(work, "true", houses), "footprints"
+    )
+    assert found["figures"]["position_rmse_m"] == pytest.approx(0.4)
+    assert found["classes"]["asprs_horizontal"]["class_cm"] == 40
+    assert found["classes"]["citygml_lod_by_position"] == 3
+    assert found["stated"]["asprs_horizontal_cm"] == 40
 
 
 def test_heights_of_buildings_against_outlines_and_against_a_raster(work):
