@@ -56,8 +56,8 @@ def completed(
 
 def test_a_green_void_goes_up_to_the_crown_and_falls_off_with_distance(tree) -> None:  # type: ignore[no-untyped-def]
     dsm, crown = completed(tree, GREEN, GREEN)
-    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31, 32]
-    assert dsm[25, 30:33] == pytest.approx(145 + 8 * (1 - FALL * np.array([0.5, 1.0, 1.5])))
+    assert (crown.sum(axis=0) > 0).nonzero()[0].tolist() == [30, 31, 32, 33]
+    assert dsm[25, 30:34] == pytest.approx(145 + 8 * (1 - FALL * np.array([0.5, 1.0, 1.5, 2.0])))
     assert (dsm[~crown] == tree[0][~crown]).all()
 
 
