@@ -29,6 +29,8 @@ WIDEST_M = 2000.0
 """Wider outlines are no buildings, and reading under them would not be bounded."""
 BLOCK_M = 500.0
 """Buildings are modelled in squares of this size: one read of each raster a square."""
+SAMPLE = 120
+"""Buildings that are asked how far the surface rounds creases off."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
 HEIGHTS = ("ground_m", "min_m", "mean_m", "median_m", "max_m", "roof_m", "height_m", "base_m")
 
@@ -42,7 +44,7 @@ class BuildingsInputs(Inputs):
     lod: Literal[1, 2] = Field(
         default=2,
         description="Level of detail: 1 for blocks with a flat roof, 2 for shed, gable, hip and "
-        "pyramid roofs where one fits and blocks elsewhere.",
+        "pyramid roofs, one a wing, where they fit and blocks elsewhere.",
     )
     ortho: Asset | None = Field(
         default=None,
@@ -88,11 +90,12 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     if inputs.earlier:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     found = _misplaced(outlines)
+    blur_m = _blur(outlines, found, dsm) if inputs.lod == 2 else 0.0
     for batch in _batches(outlines, found):
         work.progress(
             0.9 * len(found) / len(outlines), f"{len(found)} of {len(outlines)} buildings"
         )
-        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod)
+        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod, blur_m)
     results = [found[row] for row in range(len(outlines))]
     table = _with_heights(outlines, results)
     if inputs.lod == 2:
@@ -112,7 +115,7 @@ BUILDINGS = Process(
     id="buildings",
     title="Buildings in 3D",
     description=__doc__,
-    version="1.0.0",
+    version="1.1.0",
     inputs=BuildingsInputs,
     outputs=BuildingsOutputs,
     run=run,
@@ -211,12 +214,30 @@ def _batches(
     yield from np.split(rows[order], cuts)
 
 
+def _blur(
+    outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
+) -> float:
+    """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
+    from processes.roofs.blur import blur_of
+    from processes.roofs.reconstruct import misfits
+
+    rows = np.setdiff1d(np.arange(len(outlines)), list(done))
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int))]
+    found = []
+    for shape in outlines.geometry.iloc[spread]:
+        costs = misfits(shape, _read(dsm, shape.bounds, "dsm"))
+        if costs is not None:
+            found.append(costs)
+    return blur_of(found)
+
+
 def _modelled(
     outlines: geopandas.GeoDataFrame,
     batch: NDArray[np.int64],
     dsm: RasterSource,
     dtm: RasterSource,
     lod: int,
+    blur_m: float,
 ) -> dict[int, Reconstruction]:
     from processes.roofs.reconstruct import reconstruct
 
@@ -224,7 +245,7 @@ def _modelled(
     bounds = tuple(shapes.total_bounds.tolist())
     surface, ground = _read(dsm, bounds, "dsm"), _read(dtm, bounds, "dtm")
     return {
-        int(row): reconstruct(shape, surface, ground, lod)
+        int(row): reconstruct(shape, surface, ground, lod, blur_m=blur_m)
         for row, shape in zip(batch, shapes, strict=True)
     }
 

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.roofs.heights import RoofCells
+from processes.roofs.blur import Seen, bic
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-NOISE_CELLS = 12
-"""Cells that share one matching window, so that errors are counted once."""
-FINEST_M = 0.03
 COARSEST_M = 1.0
 """Residuals beyond this are dormers, chimneys and trees: they count as this much."""
 MOST_RMSE_M = 0.6
@@ -29,8 +26,11 @@ FLAT_RMSE_M = 0.35
 """Above this, a roof that looks flat is only one that the bank does not hold."""
 LEAST_SHARE = 0.8
 LEAST_RECTANGULAR = 0.85
-FLATTEST_DEG = 4.0
-"""A roof that slopes less is called flat."""
+FLATTEST_DEG = {"shed": 5.0, "gable": 10.0, "hip": 10.0, "pyramid": 10.0}
+"""A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
+SQUARE, ODD = 1.2, 3
+"""Pyramids stand over plans whose sides differ by no more than this factor; over others one must
+say as much more than a hip as so many unknowns would, since blurred hips look like pyramids."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Roof:
     """Of the cells, each counted as 1 m at most."""
     share: float
     """Of the cells within 1 m."""
+    score: float = 0.0
+    """Its information criterion: of two roofs for the same cells the lower is the better."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class _Frame:
     half: NDArray[np.float64]
 
 
-def fit_roof(outline: BaseGeometry, cells: RoofCells) -> Roof | None:
+def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     """Return the roof of the bank that explains *cells* best, or None where none does well.
 
     Only flat and shed roofs stand over outlines that fill less than 85 % of their rectangle.
@@ -68,19 +70,20 @@ def fit_roof(outline: BaseGeometry, cells: RoofCells) -> Roof | None:
     for kind, shape in _bank(*frame.half):
         if kind not in ("flat", "shed") and rectangular < LEAST_RECTANGULAR:
             continue
-        f = (uv @ shape[:, :2].T + shape[:, 2]).min(axis=1)
+        f = cells((uv @ shape[:, :2].T + shape[:, 2]).min(axis=1))
         level, rise = _robust(f, cells.z)
         planes = _planes(shape, level, rise, frame)
-        if kind != "flat" and _pitch(planes) < FLATTEST_DEG:
+        if kind != "flat" and _pitch(planes) < FLATTEST_DEG[kind]:
             continue
         if kind not in ("flat", "shed") and rise <= 0:
             continue
         residual = np.abs(cells.z - level - rise * f)
         cost = float(np.mean(np.minimum(residual, COARSEST_M) ** 2))
-        score = _bic(cost, len(f), 1 if kind == "flat" else 2)
+        odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
+        score = bic(cost, len(f), (1 if kind == "flat" else 2) + ODD * odd)
         if score < least:
             share = float((residual <= COARSEST_M).mean())
-            best, least = Roof(kind, planes, _pitch(planes), np.sqrt(cost), share), score
+            best, least = Roof(kind, planes, _pitch(planes), np.sqrt(cost), share, score), score
     if best is None or best.share < LEAST_SHARE:
         return None
     return best if best.rmse_m <= (FLAT_RMSE_M if best.type == "flat" else MOST_RMSE_M) else None
@@ -121,11 +124,6 @@ def _robust(f: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[float, floa
         if np.allclose(before, (level, rise), rtol=0, atol=1e-4):
             break
     return level, rise
-
-
-def _bic(cost: float, cells: int, unknowns: int) -> float:
-    independent = max(cells / NOISE_CELLS, 2.0)
-    return float(independent * np.log(max(cost, FINEST_M**2)) + unknowns * np.log(independent))
 
 
 def _frame(outline: BaseGeometry) -> _Frame:

@@ -107,7 +107,7 @@ def _patches(outline: Polygon, planes: Planes) -> list[list[NDArray[np.float64]]
     # where a cut passes a corner, the intersection may hold a stray line beside its polygons
     areas = [part for part in shapely.get_parts(regions) if part.geom_type == "Polygon"]
     lines = [outline.boundary, *(part.boundary for part in areas)]
-    net = shapely.union_all(_welded(lines), grid_size=STEP_M)
+    net = shapely.union_all(welded(lines), grid_size=STEP_M)
     faces = shapely.get_parts(shapely.polygonize([net]))
     faces = faces[shapely.contains(outline, shapely.point_on_surface(faces))]
     if not len(faces) or shapely.area(faces).min() < LEAST_FACE_M2:
@@ -118,8 +118,8 @@ def _patches(outline: Polygon, planes: Planes) -> list[list[NDArray[np.float64]]
     ]
 
 
-def _welded(lines: list[Any]) -> Any:
-    """Return *lines* with corners closer than 5 mm made one, those of the first line kept.
+def welded(lines: list[Any], within_m: float = WELD_M) -> Any:
+    """Return *lines* with corners closer than that made one, those of the first line kept.
 
     Two regions compute their common ridge each for itself; where the ends round to different
     millimetres, a sliver as long as the ridge would lie between them.
@@ -128,7 +128,7 @@ def _welded(lines: list[Any]) -> Any:
     from scipy.spatial import cKDTree
 
     corners = np.round(shapely.get_coordinates(lines), 3)
-    near = cKDTree(corners).query_ball_point(corners, WELD_M)
+    near = cKDTree(corners).query_ball_point(corners, within_m)
     first = np.array([min(group) for group in near])
     while (first[first] != first).any():
         first = first[first]

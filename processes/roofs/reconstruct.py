@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from processes.core.building import Solid
 from processes.core.raster import Raster
-from processes.roofs.bank import Roof, fit_roof
+from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
+from processes.roofs.blur import WIDTHS_M, Seen, seen
 from processes.roofs.extrude import extrude, tidy
-from processes.roofs.heights import Heights, NoHeights, RoofCells, inner_cells, measure, roof_cells
+from processes.roofs.heights import Heights, NoHeights, inner_cells, measure, roof_cells
 from processes.roofs.planes import RoofUnfit, raise_roof
+from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
+from processes.roofs.wings import Winged, fit_wings
 
 if TYPE_CHECKING:
     from shapely.geometry import Polygon
@@ -27,7 +30,7 @@ class Reconstruction:
 
     heights: Heights | None
     solids: tuple[Solid, ...] = ()
-    roof: Roof | None = None
+    roof: Roof | Winged | None = None
     """The roof that was modelled; None for a block."""
     lod: int | None = None
     """1 for a block, 2 for a modelled roof; None where the building is left out."""
@@ -35,10 +38,13 @@ class Reconstruction:
     """Why it was left out, or why it is a block where more was asked for."""
 
 
-def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Reconstruction:
+def reconstruct(
+    outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int, *, blur_m: float = 0.0
+) -> Reconstruction:
     """Return the building over *outline*, at the level of detail asked for where that fits.
 
-    Whatever comes back is valid by ISO 19107: a building whose solid would not be is left out.
+    *blur_m* is how far the surface rounds creases off, see `roofs.blur`. Whatever comes back is
+    valid by ISO 19107: a building whose solid would not be is left out.
     """
     from shapely import MultiPolygon
 
@@ -57,23 +63,61 @@ def reconstruct(outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int) -> Re
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        return _roofed(parts, whole, inner_cells(whole, dsm, cells), heights)
+        inset_m = inner_cells(whole, dsm, cells).inset_m
+        return _roofed(parts, whole, seen(whole, dsm, inset_m, blur_m), heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
 
 
 def _roofed(
-    parts: Sequence[Polygon], outline: BaseGeometry, cells: RoofCells, heights: Heights
+    parts: Sequence[Polygon], outline: BaseGeometry, cells: Seen, heights: Heights
 ) -> Reconstruction:
-    """Return the building with a roof of the bank. Raises RoofUnfit."""
-    roof = fit_roof(outline, cells)
-    if roof is None:
-        raise RoofUnfit("no simple roof fits its surface")
-    solids = tuple(raise_roof(part, heights.base_m, roof.planes) for part in parts)
-    wrong = sorted({fault.name for solid in solids for fault in faults(solid)})
-    if wrong:
-        raise RoofUnfit(f"its solid would not be valid ({', '.join(wrong)})")
-    return Reconstruction(heights, solids, roof, lod=2)
+    """Return the building with the best roof that can be built. Raises RoofUnfit."""
+    fault = RoofUnfit("no simple roof fits its surface")
+    for roof in _roofs(outline, cells):
+        try:
+            if isinstance(roof, Winged):
+                solids = tuple(raise_wings(part, heights.base_m, roof.wings) for part in parts)
+            else:
+                solids = tuple(raise_roof(part, heights.base_m, roof.planes) for part in parts)
+        except RoofUnfit as unfit:
+            fault = unfit
+            continue
+        wrong = sorted({fault.name for solid in solids for fault in faults(solid)})
+        if not wrong:
+            return Reconstruction(heights, solids, roof, lod=2)
+        fault = RoofUnfit(f"its solid would not be valid ({', '.join(wrong)})")
+    raise fault
+
+
+def _roofs(outline: BaseGeometry, cells: Seen) -> list[Roof | Winged]:
+    """Return the roofs that explain the cells, the best first."""
+    found: list[Roof | Winged] = []
+    simple = fit_roof(outline, cells)
+    if simple is not None:
+        found.append(simple)
+    winged = fit_wings(outline, cells, COARSEST_M)
+    if winged is not None and winged.rmse_m <= MOST_RMSE_M and winged.share >= LEAST_SHARE:
+        found.append(winged)
+    return sorted(found, key=lambda roof: roof.score)
+
+
+def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:
+    """Return the mean squared residual of the best simple roof at each of `blur.WIDTHS_M`.
+
+    None where the outline or its surface has no simple roof: then it says nothing of blur.
+    """
+    try:
+        cells = roof_cells(outline, dsm)
+    except NoHeights:
+        return None
+    found = []
+    for blur_m in WIDTHS_M:
+        roof = fit_roof(outline, seen(outline, dsm, cells.inset_m, blur_m))
+        if roof is None or roof.type in ("flat", "shed"):
+            return None
+        found.append(roof.rmse_m**2)
+    return found
 
 
 def _block(parts: Sequence[Polygon], heights: Heights, reason: str | None) -> Reconstruction:

@@ -8,7 +8,7 @@ from shapely.affinity import rotate
 from shapely.geometry import Polygon, box
 
 from processes.roofs.bank import fit_roof
-from processes.roofs.heights import RoofCells
+from processes.roofs.blur import points
 
 HOUSE = box(0, 0, 16, 10)
 RISE_M = 3.0
@@ -30,7 +30,7 @@ def cells(kind, *, turn=0.0, noise_m=0.25, outliers=0.0, seed=1):
     z = np.where(rng.random(u.size) < outliers, z + 4, z)
     angle = np.radians(turn)
     x, y = u * np.cos(angle) - v * np.sin(angle), u * np.sin(angle) + v * np.cos(angle)
-    return RoofCells(x + 8, y + 5, z, 1.0)
+    return points(x + 8, y + 5, z)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -57,7 +57,7 @@ def test_chimneys_and_dormers_do_not_bend_the_roof():
 def test_a_roof_that_is_in_no_bank_is_refused():
     rng = np.random.default_rng(0)
     x, y = rng.uniform(1, 15, 400), rng.uniform(1, 9, 400)
-    steps = RoofCells(x, y, 150 + 5 * (np.floor(x / 4) % 2), 1.0)
+    steps = points(x, y, 150 + 5 * (np.floor(x / 4) % 2))
     assert fit_roof(HOUSE, steps) is None
 
 

@@ -1,0 +1,305 @@
+"""Solids under roofs of any planar pieces, with walls where neighbours differ in height.
+
+The roof is a partition of the outline in plan, each piece on one plane. Above each corner of the
+partition stands one vertical line with every height that a piece or the floor has there; walls take
+all that lie between their ends, so that faces meet edge to edge and the shell is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.core.building import Face, Solid
+from processes.roofs.extrude import STEP_M
+from processes.roofs.planes import LEAST_FACE_M2, LEAST_WALL_M, Planes, RoofUnfit, welded
+
+if TYPE_CHECKING:
+    from shapely.geometry import Polygon
+
+    from processes.roofs.wings import Wing
+
+WELD_M = 0.02
+"""Corners of the partition closer than this are one."""
+SNAP_MM = 8
+"""Steps lower than this are none: they come from rounding."""
+
+Point = tuple[int, int]
+
+
+def raise_wings(outline: Polygon, base_m: float, wings: Sequence[Wing]) -> Solid:
+    """Return the solid between a level and the highest of *wings*, over an outline made by `tidy`.
+
+    Raises RoofUnfit where a face would be a sliver or a wall lower than 0.3 m.
+    """
+    pieces = list(_pieces(outline, wings))
+    shift = np.round(np.array(outline.bounds[:2]), 3)
+    faces = [
+        ([_whole(ring, shift) for ring in _rings(plan)], Planes(row[None], planes.origin))
+        for plan, planes, row in pieces
+    ]
+    heights = [
+        {p: _height(plane, p, shift) for ring in rings for p in ring} for rings, plane in faces
+    ]
+    if min(min(known.values()) for known in heights) < (base_m + LEAST_WALL_M) * 1000:
+        raise RoofUnfit("its eaves would reach the ground")
+    _levelled(heights)
+    base = round(base_m * 1000)
+    table = _Table(shift)
+    shell = [
+        Face(
+            tuple(tuple(table[(*p, known[p])] for p in ring) for ring in rings),
+            "RoofSurface",
+        )
+        for (rings, _), known in zip(faces, heights, strict=True)
+    ]
+    lines = _lines(heights)
+    owner = {
+        edge: number
+        for number, (rings, _) in enumerate(faces)
+        for ring in rings
+        for edge in _edges(ring)
+    }
+    rim: dict[Point, Point] = {}
+    for (p, q), number in owner.items():
+        upper = heights[number]
+        other = owner.get((q, p))
+        if other is None:
+            if p in rim:
+                raise RoofUnfit("its rim touches itself")
+            rim[p] = q
+            low = {p: base, q: base}
+        else:
+            low = heights[other]
+            if low[p] > upper[p] or low[q] > upper[q]:
+                if low[p] < upper[p] or low[q] < upper[q]:
+                    raise RoofUnfit("two of its faces cross above a wall")
+                continue
+        shell += _wall(p, q, low, upper, lines, table)
+    shell.append(_floor(rim, outline, base, table))
+    return Solid(table.vertices(), tuple(shell))
+
+
+def _pieces(
+    outline: Polygon, wings: Sequence[Wing]
+) -> Iterator[tuple[Any, Planes, NDArray[np.float64]]]:
+    """Yield each face of the roof in plan with its plane, meeting corner to corner."""
+    import shapely
+
+    areas = [shapely.Polygon(wing.corners) for wing in wings]
+    lines: list[Any] = []
+    near = outline.boundary.buffer(WELD_M)
+    for number, (wing, area) in enumerate(zip(wings, areas, strict=True)):
+        sides = [shapely.LineString(side) for side in _sides(wing.corners)]
+        lines += [shapely.difference(side, near) for side in sides]
+        for row in wing.planes.coefficients:
+            for other, place in zip(wings[number:], areas[number:], strict=True):
+                both = shapely.intersection(area, place)
+                for against in other.planes.coefficients:
+                    line = _equal(wing.planes, row, other.planes, against, both)
+                    if line is not None:
+                        lines.append(line)
+    cells = _cells(outline, lines)
+    middles = shapely.point_on_surface(cells)
+    within = shapely.contains(outline, middles)
+    cells, middles = cells[within], middles[within]
+    x, y = shapely.get_x(middles), shapely.get_y(middles)
+    best = np.full(len(cells), -np.inf)
+    name = np.full((len(cells), 2), -1)
+    for number, (wing, area) in enumerate(zip(wings, areas, strict=True)):
+        inside = shapely.contains_xy(area.buffer(0.01), x, y)
+        height = wing.planes.heights(x, y)
+        low = height.min(axis=1)
+        higher = inside & (low > best + 1e-4)
+        best[higher] = low[higher]
+        name[higher] = np.column_stack([np.full(higher.sum(), number), height.argmin(1)[higher]])
+    lost = name[:, 0] < 0
+    if lost.any():
+        # strips between a wall and the rectangle that stands for it: as high as the nearest wing
+        away = shapely.distance(np.array(areas, object)[:, None], middles[lost])
+        nearest = away.argmin(axis=0)
+        for cell, wing_number in zip(np.flatnonzero(lost), nearest, strict=True):
+            height = wings[wing_number].planes.heights(x[cell], y[cell])
+            name[cell] = wing_number, int(np.argmin(height))
+    name = _without_slivers(cells, name)
+    for number, plane in np.unique(name, axis=0):
+        mine = cells[(name == (number, plane)).all(axis=1)]
+        planes = wings[number].planes
+        for part in shapely.get_parts(shapely.coverage_union_all(mine)):
+            if part.area < LEAST_FACE_M2:
+                raise RoofUnfit("a roof face would be a sliver")
+            yield shapely.orient_polygons(part), planes, planes.coefficients[plane]
+
+
+def _cells(outline: Polygon, lines: Sequence[Any]) -> Any:
+    """Return the polygons that *lines* cut an outline into; loose ends fall away.
+
+    Lines are drawn a little longer than they are, so that those that end on one another cross.
+    """
+    import shapely
+
+    longer = [
+        _lengthened(shapely.get_coordinates(part))
+        for part in shapely.get_parts(list(lines))
+        if part.geom_type == "LineString" and part.length > WELD_M
+    ]
+    net = shapely.union_all([outline.boundary, *longer], grid_size=STEP_M)
+    parts = welded([outline.boundary, *shapely.get_parts(net)], WELD_M)
+    again = shapely.union_all(parts[1:], grid_size=STEP_M)
+    return shapely.get_parts(shapely.polygonize([again]))
+
+
+def _lengthened(ends: NDArray[np.float64]) -> Any:
+    import shapely
+
+    along = (ends[-1] - ends[0]) / np.hypot(*(ends[-1] - ends[0]))
+    return shapely.LineString([ends[0] - 2 * WELD_M * along, ends[-1] + 2 * WELD_M * along])
+
+
+def _sides(corners: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    for number in range(len(corners)):
+        yield corners[[number, (number + 1) % len(corners)]]
+
+
+def _without_slivers(cells: Any, name: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Return the names of the cells, those of slivers taken from the neighbour they touch most."""
+    import shapely
+
+    name = name.copy()
+    for number in np.argsort(shapely.area(cells)):
+        if cells[number].area >= LEAST_FACE_M2:
+            break
+        touching = shapely.length(shapely.intersection(cells, cells[number].boundary))
+        touching[number] = 0.0
+        if touching.max() > 0:
+            name[number] = name[int(touching.argmax())]
+    return name
+
+
+def _equal(
+    planes: Planes,
+    row: NDArray[np.float64],
+    others: Planes,
+    against: NDArray[np.float64],
+    area: Any,
+) -> Any | None:
+    """Return the line within *area* on which two planes are equally high, if there is one."""
+    import shapely
+
+    if area.is_empty:
+        return None
+    off = np.array(planes.origin) - others.origin
+    a, b = row[:2] - against[:2]
+    c = row[2] - against[2] - against[:2] @ off
+    slope = float(np.hypot(a, b))
+    if slope < 1e-6:
+        return None
+    normal = np.array([a, b]) / slope
+    foot = np.array(planes.origin) - c / slope * normal
+    reach = 2 * (float(np.hypot(*(foot - planes.origin))) + area.length)
+    along = reach * np.array([-normal[1], normal[0]])
+    line = shapely.intersection(shapely.LineString([foot - along, foot + along]), area)
+    return None if line.is_empty else line
+
+
+class _Table:
+    """The one vertex table: places in whole millimetres and their numbers."""
+
+    def __init__(self, shift: NDArray[np.float64]) -> None:
+        self._shift = shift
+        self._numbers: dict[tuple[int, int, int], int] = {}
+
+    def __getitem__(self, place: tuple[int, int, int]) -> int:
+        return self._numbers.setdefault(place, len(self._numbers))
+
+    def vertices(self) -> NDArray[np.float64]:
+        places = np.array(list(self._numbers), float) * STEP_M
+        places[:, :2] += self._shift
+        return np.round(places, 3)
+
+
+def _rings(plan: Any) -> list[NDArray[np.float64]]:
+    return [np.asarray(ring.coords)[:-1] for ring in (plan.exterior, *plan.interiors)]
+
+
+def _whole(ring: NDArray[np.float64], shift: NDArray[np.float64]) -> list[Point]:
+    return [(x, y) for x, y in np.round((ring - shift) / STEP_M).astype(np.int64).tolist()]
+
+
+def _edges(ring: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
+    return zip(ring, (*ring[1:], ring[0]), strict=True)
+
+
+def _height(plane: Planes, place: Point, shift: NDArray[np.float64]) -> int:
+    x, y = np.array(place) * STEP_M + shift
+    return round(float(plane.lowest(x, y)) * 1000)
+
+
+def _levelled(heights: Sequence[dict[Point, int]]) -> None:
+    """Make heights one that are apart by no more than rounding, above each corner."""
+    for line in _lines(heights).items():
+        place, levels = line
+        last = levels[0]
+        same = {last: last}
+        for level in levels[1:]:
+            if level - last > SNAP_MM:
+                last = level
+            same[level] = last
+        for known in heights:
+            if place in known:
+                known[place] = same[known[place]]
+
+
+def _lines(heights: Sequence[dict[Point, int]]) -> dict[Point, list[int]]:
+    """Return every height above each corner, lowest first."""
+    found: dict[Point, set[int]] = {}
+    for known in heights:
+        for place, level in known.items():
+            found.setdefault(place, set()).add(level)
+    return {place: sorted(levels) for place, levels in found.items()}
+
+
+def _wall(
+    p: Point,
+    q: Point,
+    low: dict[Point, int],
+    upper: dict[Point, int],
+    lines: dict[Point, list[int]],
+    table: _Table,
+) -> Iterator[Face]:
+    """Yield the wall below the side p–q of a face; none where its neighbour is as high."""
+    if low[p] == upper[p] and low[q] == upper[q]:
+        return
+    up = [low[q], *(z for z in lines[q] if low[q] < z < upper[q]), upper[q]]
+    down = [low[p], *(z for z in lines[p] if low[p] < z < upper[p]), upper[p]][::-1]
+    ring = [(*q, z) for z in dict.fromkeys(up)] + [(*p, z) for z in dict.fromkeys(down)]
+    yield Face((tuple(table[place] for place in ring),), "WallSurface")
+
+
+def _floor(rim: dict[Point, Point], outline: Polygon, base: int, table: _Table) -> Face:
+    """Return the floor, its rings those of the rim the other way round."""
+    rings = []
+    left = dict(rim)
+    while left:
+        start = next(iter(left))
+        ring = [start]
+        while left[ring[-1]] != start:
+            ring.append(left.pop(ring[-1]))
+            if ring[-1] not in left:
+                raise RoofUnfit("its rim does not close")
+        left.pop(ring[-1])
+        rings.append(ring)
+    if len(rings) != 1 + len(outline.interiors):
+        raise RoofUnfit("its rim does not follow the outline")
+    rings.sort(key=_doubled_area, reverse=True)
+    return Face(
+        tuple(tuple(table[(*p, base)] for p in reversed(ring)) for ring in rings),
+        "GroundSurface",
+    )
+
+
+def _doubled_area(ring: Sequence[Point]) -> int:
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in _edges(ring)))

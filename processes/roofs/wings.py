@@ -1,0 +1,317 @@
+"""Roofs of houses with wings: the highest of several simple roofs, each over its own rectangle.
+
+A rectilinear outline is taken apart into its largest rectangles. The largest is the main house;
+another that sticks out of an earlier one on one side is a wing that ends at the earlier one's
+middle, where its ridge is hidden. All share eaves and slope, or a wing is a flat annex with its own
+height; or each has its own eaves and slope where the surface says so (BIC). For given wings that is
+linear in its unknowns, as a single roof of the bank is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.roofs.blur import Seen, bic
+from processes.roofs.planes import Planes
+
+if TYPE_CHECKING:
+    from shapely.geometry import Polygon
+    from shapely.geometry.base import BaseGeometry
+
+Floats = NDArray[np.float64]
+
+MERGE_M = 0.4
+"""Walls closer to one line than this are one wall."""
+MOST_LINES = 14
+MOST_WINGS = 5
+LEAST_WING_M2 = 5.0
+LEAST_WIDTH_M = 2.0
+LEAST_EXPLAINED = 0.93
+"""Share of the outline that the rectangles must cover, and that of them that must lie in it."""
+STEEPEST = 2.5
+FLATTEST = 0.17
+"""Slopes, metres a metre, that a roof may have."""
+LEAST_STEP_M = 0.8
+"""Flat roofs that differ less are one."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A wing in plan: middle, half sides along and across its ridge, and the ridge's direction."""
+
+    middle: Floats
+    half: tuple[float, float]
+    axes: Floats
+    """(2, 2): the unit vectors along and across the ridge as columns."""
+
+    def inside(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
+        along, across = self._uv(x, y)
+        return np.asarray((along <= self.half[0] + 1e-6) & (across <= self.half[1] + 1e-6))
+
+    def rise(self, kind: str, x: Floats, y: Floats) -> Floats:
+        """Return the horizontal distance from the eaves, which the slope turns into a rise."""
+        along, across = self._uv(x, y)
+        rise = self.half[1] - across
+        return np.minimum(rise, self.half[0] - along) if kind == "hip" else rise
+
+    def planes(self, kind: str, level: float, slope: float) -> Planes:
+        """Return the planes whose lowest is the wing's roof."""
+        a, b = self.half
+        sides = [(0.0, slope, slope * b), (0.0, -slope, slope * b)]
+        if kind == "hip":
+            sides += [(slope, 0.0, slope * a), (-slope, 0.0, slope * a)]
+        rows = np.array([(0.0, 0.0, 0.0)] if kind == "flat" else sides)
+        coefficients = np.column_stack([rows[:, :2] @ self.axes.T, level + rows[:, 2]])
+        return Planes(coefficients, (float(self.middle[0]), float(self.middle[1])))
+
+    @property
+    def corners(self) -> Floats:
+        signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+        return np.asarray(self.middle + (signs * self.half) @ self.axes.T)
+
+    def _uv(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        uv = (np.column_stack([x, y]) - self.middle) @ self.axes
+        return np.abs(uv[:, 0]), np.abs(uv[:, 1])
+
+
+@dataclass(frozen=True)
+class Wing:
+    """A simple roof over its rectangle."""
+
+    corners: Floats
+    planes: Planes
+
+
+@dataclass(frozen=True)
+class Winged:
+    """The best explanation of a roof by wings."""
+
+    type: str
+    wings: tuple[Wing, ...]
+    pitch_deg: float
+    rmse_m: float
+    share: float
+    score: float
+
+
+def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
+    """Return the best roof of at least two wings, or None where the outline has none."""
+    plan = rectangles(outline)
+    if len(plan) < 2 or len(cells.z) < 4 * len(plan):
+        return None
+    found = [
+        fitted
+        for kinds, tied in _guesses(len(plan))
+        if (fitted := _fitted(plan, kinds, tied, cells, coarsest_m)) is not None
+    ]
+    return min(found, key=lambda roof: roof.score, default=None)
+
+
+def rectangles(outline: BaseGeometry) -> list[Rectangle]:
+    """Return the main house and its wings; nothing where the outline is not made of rectangles."""
+    import shapely
+
+    if not isinstance(outline, shapely.Polygon):
+        return []
+    angle = _direction(outline)
+    axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    local = shapely.transform(outline, lambda xy: xy @ axes)
+    corners = shapely.get_coordinates(local)
+    lines = [_merged(corners[:, 0]), _merged(corners[:, 1])]
+    if max(map(len, lines)) > MOST_LINES or min(map(len, lines)) < 2:
+        return []
+    boxes = _chosen(lines, local)
+    covered = shapely.union_all([shapely.box(*box) for box in boxes])
+    common = shapely.area(shapely.intersection(covered, local))
+    if common < LEAST_EXPLAINED * max(local.area, covered.area):
+        return []
+    return [_placed(box, along, axes) for box, along in _cut(boxes)]
+
+
+def _direction(outline: Polygon) -> float:
+    """Return the direction of most of the walls, modulo a right angle."""
+    import shapely
+
+    total = 0j
+    for ring in (outline.exterior, *outline.interiors):
+        edges = np.diff(shapely.get_coordinates(ring) @ [1, 1j])
+        length = np.maximum(np.abs(edges), 1e-9)
+        total += complex(np.sum(length * (edges / length) ** 4))
+    return float(np.angle(total)) / 4
+
+
+def _merged(values: Floats) -> Floats:
+    ordered = np.sort(values)
+    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > MERGE_M) + 1)
+    # the outer walls stay where they are
+    ends = [groups[0].min(), *(group.mean() for group in groups[1:-1]), groups[-1].max()]
+    return np.array(ends if len(groups) > 1 else [ordered[0], ordered[-1]])
+
+
+Box = tuple[float, float, float, float]
+
+
+def _chosen(lines: Sequence[Floats], local: BaseGeometry) -> list[Box]:
+    """Return the largest rectangles between the lines that cover the outline, largest first."""
+    import shapely
+
+    xs, ys = lines
+    left, low = np.meshgrid(xs[:-1], ys[:-1], indexing="ij")
+    right, high = np.meshgrid(xs[1:], ys[1:], indexing="ij")
+    cells = shapely.box(left, low, right, high)
+    area = shapely.area(cells)
+    full = shapely.area(shapely.intersection(cells, local)) > 0.5 * area
+    found: list[Box] = []
+    left_over = full.copy()
+    while len(found) < MOST_WINGS and left_over.any():
+        gain, best = 0.0, (0, 0, 0, 0)
+        for i0, j0 in zip(*np.nonzero(full), strict=True):
+            stop = full.shape[1]
+            for i1 in range(i0, full.shape[0]):
+                row = full[i1, j0:stop]
+                stop = j0 + (int(np.argmin(row)) if not row.all() else len(row))
+                if stop == j0:
+                    break
+                block = np.s_[i0 : i1 + 1, j0:stop]
+                fresh = float((area[block] * left_over[block]).sum())
+                # of two that explain the same the larger is the maximal one
+                value = fresh + 1e-3 * float(area[block].sum())
+                if value > gain:
+                    gain, best = value, (i0, i1 + 1, j0, stop)
+        i0, i1, j0, j1 = best
+        fresh_m2 = float((area * left_over)[i0:i1, j0:j1].sum())
+        if fresh_m2 < LEAST_WING_M2:
+            break
+        left_over[i0:i1, j0:j1] = False
+        sides = xs[i1] - xs[i0], ys[j1] - ys[j0]
+        if min(sides) >= LEAST_WIDTH_M:
+            found.append((float(xs[i0]), float(ys[j0]), float(xs[i1]), float(ys[j1])))
+    return found
+
+
+def _cut(boxes: Sequence[Box]) -> Iterator[tuple[Box, int]]:
+    """Yield each rectangle, wings ended at the middle of what they stick out of, and its ridge."""
+    for number, box in enumerate(boxes):
+        own = list(box)
+        along = 0 if own[2] - own[0] >= own[3] - own[1] else 1
+        for other in boxes[:number]:
+            for axis in (0, 1):
+                low, high = other[axis], other[axis + 2]
+                beside, past = other[1 - axis], other[3 - axis]
+                apart = own[1 - axis] >= past or own[3 - axis] <= beside
+                within = own[1 - axis] >= beside - MERGE_M and own[3 - axis] <= past + MERGE_M
+                under, over = box[axis] < low - MERGE_M, box[axis + 2] > high + MERGE_M
+                if apart or not within or under == over:
+                    continue
+                middle = (low + high) / 2
+                if under and own[axis + 2] > middle > own[axis]:
+                    own[axis + 2], along = middle, axis
+                if over and own[axis] < middle < own[axis + 2]:
+                    own[axis], along = middle, axis
+        yield (own[0], own[1], own[2], own[3]), along
+
+
+def _placed(box: Box, along: int, axes: Floats) -> Rectangle:
+    low, high = np.array(box[:2]), np.array(box[2:])
+    half = (high - low) / 2
+    return Rectangle(
+        axes @ ((low + high) / 2),
+        (float(half[along]), float(half[1 - along])),
+        axes[:, [along, 1 - along]],
+    )
+
+
+def _guesses(count: int) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Yield a kind for each wing, and whether those that slope share eaves and slope."""
+    for kind in ("gable", "hip"):
+        for flat in product((False, True), repeat=min(count - 1, 3)):
+            others = ["flat" if lower else kind for lower in flat]
+            others += [kind] * (count - 1 - len(others))
+            yield (kind, *others), True
+        yield (kind,) * count, False
+    yield ("flat",) * count, False
+
+
+def _fitted(
+    plan: Sequence[Rectangle], kinds: Sequence[str], tied: bool, cells: Seen, coarsest_m: float
+) -> Winged | None:
+    """Return the least-squares roof of given kinds; None where it is no roof."""
+    inside = np.array([wing.inside(cells.x, cells.y) for wing in plan])
+    rises = np.array(
+        [wing.rise(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
+    )
+    level = np.full(len(plan), float(np.median(cells.z)))
+    slope = np.array([0.0 if kind == "flat" else 0.6 for kind in kinds])
+    residual: NDArray[np.floating] = np.zeros(len(cells.z))
+    unknowns = 0
+    for _ in range(4):
+        height = np.where(inside, level[:, None] + slope[:, None] * rises, -np.inf)
+        top = np.argmax(height, axis=0)
+        none = ~inside.any(axis=0)
+        columns, names = [], []
+        sloped = np.array([kind != "flat" for kind in kinds])
+        groups = _groups(sloped, tied)
+        for group in groups:
+            mine = np.isin(top, group) & ~none
+            columns.append(cells(mine.astype(float)))
+            names.append((group, True))
+            if sloped[group[0]]:
+                columns.append(cells(np.where(mine, rises[top, np.arange(len(top))], 0.0)))
+                names.append((group, False))
+        system = np.column_stack(columns)
+        unknowns = system.shape[1]
+        known = system[:, [first for _, first in names]].sum(axis=1) > 0.98
+        if known.sum() < 3 * unknowns:
+            return None
+        answer, residual = _robust(system[known], cells.z[known])
+        for value, (group, is_level) in zip(answer, names, strict=True):
+            (level if is_level else slope)[group] = value
+    if ((slope < FLATTEST) | (slope > STEEPEST))[sloped].any():
+        return None
+    if not sloped.any() and np.ptp(level) < LEAST_STEP_M:
+        return None
+    off = np.abs(residual)
+    cost = float(np.mean(np.minimum(off, coarsest_m) ** 2))
+    wings = tuple(
+        Wing(wing.corners, wing.planes(kind, float(base), float(rise)))
+        for wing, kind, base, rise in zip(plan, kinds, level, slope, strict=True)
+    )
+    return Winged(
+        kinds[0],
+        wings,
+        float(np.degrees(np.arctan(slope[0]))),
+        float(np.sqrt(cost)),
+        float((off <= coarsest_m).mean()),
+        bic(cost, len(off), unknowns),
+    )
+
+
+def _groups(sloped: NDArray[np.bool_], tied: bool) -> list[list[int]]:
+    """Return the wings that share their eaves and slope."""
+    if not tied:
+        return [[number] for number in range(len(sloped))]
+    together = np.flatnonzero(sloped).tolist()
+    return [together, *([number] for number in np.flatnonzero(~sloped).tolist())]
+
+
+def _robust(
+    system: NDArray[np.floating], z: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the reweighted least-squares answer (Tukey) and the residuals."""
+    weight = np.ones(len(z))
+    answer: NDArray[np.floating] = np.zeros(system.shape[1])
+    residual = z
+    for _ in range(8):
+        weighted = system * weight[:, None]
+        normal = weighted.T @ system + 1e-9 * np.eye(system.shape[1])
+        answer = np.linalg.solve(normal, weighted.T @ z)
+        residual = z - system @ answer
+        scale = max(1.4826 * float(np.median(np.abs(residual))), 0.05)
+        weight = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None) ** 2
+    return answer, residual
