@@ -1,4 +1,14 @@
-"""Two ways to tell classes, one signature: rules without weights, and a network."""
+"""Two ways to tell classes, one signature: rules without weights, and a network.
+
+From our own stereo surface of the built scenes `village` and `quarter`, which neither was trained
+on, four bands (tests/benchmarks/segmentation.py): accuracy .90 and .81 by rules, .94 and .95 by the
+network; IoU of buildings .902 and .962 by rules, .914 and .963 by the network. With a panchromatic
+band alone the rules, which judge objects whole, find buildings better (.82 and .95 against .68 and
+.91) and the network everything else. Footprints drawn from both: F1 .919 and .926 by rules, .898
+and .953 by the network; on a real quarry on a slope, panchromatic, the network takes 7000 m² of
+scarps and bushes for houses, of which footprints' look at whole objects leaves as much as by
+rules. So rules stay the default of footprints, and the network is that of process segment.
+"""
 
 from __future__ import annotations
 
