@@ -18,6 +18,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from processes.stereo.census import GREY_CAP, NO_DATA_COST, Seen, Slices
+from processes.stereo.census_gpu import SeenOn, SlicesOn
 from processes.stereo.sgm import NEVER, NOTHING, PATHS, Solution
 
 
@@ -33,27 +34,48 @@ def solve(
     device: str = "cuda",
 ) -> Solution:
     """Return the best disparity of every pixel of a strip; arguments as those of `sgm.solve`."""
-    rows, cols = slices.first.shape
     up = _Uploads(device)
-    first, count, start = (up(a) for a in (slices.first, slices.count, slices.start))
-    lanes = triton.next_power_of_2(max(int(slices.count.max()), 16))
+    found = solved(
+        SeenOn(up(left.codes.view(np.int32)), up(left.valid), up(left.greys)),
+        SeenOn(up(right.codes.view(np.int32)), up(right.valid), up(right.greys)),
+        pad,
+        SlicesOn(up(slices.first), up(slices.count), up(slices.start), slices.per_px),
+        p1,
+        up(p2),
+        right_cols,
+    )
+    best, near, rival, back = (np.asarray(values.cpu().numpy()) for values in found)
+    return Solution(best, near.astype(np.uint16), rival.astype(np.uint16), back)
+
+
+def solved(
+    left: SeenOn,
+    right: SeenOn,
+    pad: int,
+    slices: SlicesOn,
+    p1: np.uint8,
+    p2: torch.Tensor,
+    right_cols: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the same of what is on the device and stays there, all of it int32."""
+    rows, cols = slices.first.shape
+    first, count, start = slices.first, slices.count, slices.start
+    device, size = first.device, max(slices.size, 1)
+    lanes = triton.next_power_of_2(max(int(count.max()), 16))
     warps = min(4, max(1, lanes // 32))
-    cost = torch.empty(max(slices.size, 1), dtype=torch.uint8, device=device)
-    total = torch.zeros(max(slices.size, 1), dtype=torch.int16, device=device)
-    guide = up(left.greys)
+    cost = torch.empty(size, dtype=torch.uint8, device=device)
+    total = torch.zeros(size, dtype=torch.int16, device=device)
     fill_cost[(rows,)](
-        up(left.codes.view(np.int32)), up(left.valid), guide,
-        up(right.codes.view(np.int32)), up(right.valid), up(right.greys),
+        left.codes, left.valid, left.greys, right.codes, right.valid, right.greys,
         first, count, start, cost, cols, right.codes.shape[1], pad, slices.per_px,
         int(GREY_CAP), int(NO_DATA_COST), LANES=lanes, num_warps=warps,
     )  # fmt: skip
-    penalties = up(p2)
     for upwards in (False, True):
         done = torch.zeros(rows, dtype=torch.int32, device=device)
         lines = torch.empty((2, cols, PATHS, lanes), dtype=torch.uint8, device=device)
         best = torch.empty((2, cols, PATHS), dtype=torch.int32, device=device)
         sweep_rows[(rows,)](
-            cost, first, count, start, guide, penalties, total, lines, best, done,
+            cost, first, count, start, left.greys, p2, total, lines, best, done,
             rows, cols, int(p1), UP=upwards, PATHS=PATHS, LANES=lanes, num_warps=warps,
         )  # fmt: skip
     shape = (rows, cols)
@@ -69,12 +91,7 @@ def solve(
     column = torch.arange(right_cols, device=device)
     back = ((column - (right_best & COLUMN)) * slices.per_px).to(torch.int32)
     back = torch.where(right_best == FREE, int(NEVER), back)
-    return Solution(
-        _down(best_left),
-        _down(near).astype(np.uint16),
-        _down(rival).astype(np.uint16),
-        _down(back),
-    )
+    return best_left, near, rival, back
 
 
 FREE = 1 << 62
@@ -87,10 +104,6 @@ class _Uploads:
 
     def __call__(self, values: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
-
-
-def _down(values: torch.Tensor) -> NDArray[Any]:
-    return np.asarray(values.cpu().numpy())
 
 
 @triton.jit

@@ -1,0 +1,241 @@
+"""Dense matching on a GPU: what `match.match` does, with everything staying on the card.
+
+The steps, figures and order are those of `match`. Census codes, slices, costs, winners and reasons
+are equal to the bit for equal images; refined disparities differ by float32's last digits. On
+tensors that lie in the processor's memory the volume is the processor's too (`sgm.solve`): Triton's
+interpreter would take minutes for it, and gives the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad as padded
+
+from processes.stereo import sgm
+from processes.stereo.census import Seen, Slices, window
+from processes.stereo.census_gpu import SeenOn, SlicesOn, census
+from processes.stereo.checks import Reason
+from processes.stereo.checks_gpu import compared, settled, small_patches
+from processes.stereo.match import (
+    AGREE_PX,
+    CENSUS_PX,
+    COARSE,
+    COARSE_RANGE_PX,
+    EDGE_CONTRAST,
+    FINE,
+    FLAT_CONTRAST,
+    FLAT_PX,
+    MARGIN_PX,
+    SMALLEST_PX,
+    SPECKLE_PX,
+    STRIP_CELLS,
+    STRIP_MARGIN_PX,
+    SURROUNDED,
+    Recipe,
+    Tones,
+)
+from processes.stereo.planes_gpu import refine
+from processes.stereo.pyramid_gpu import (
+    finer,
+    halve,
+    halve_range,
+    highest,
+    quantiles,
+    search_range,
+)
+
+
+class MatchOn(NamedTuple):
+    """As `match.Match`, on the device."""
+
+    disparity: Tensor
+    confidence: Tensor
+    reason: Tensor
+
+
+class _Level(NamedTuple):
+    disparity: Tensor
+    reason: Tensor
+    clear: Tensor
+
+
+def match(
+    left: Tensor, right: Tensor, lo: float, hi: float, *, tones: Tones | None = None
+) -> MatchOn:
+    """Match *left* to *right*, float32 (row, col) with NaN for nodata; see `match.match`."""
+    lefts, rights = _pyramid(left), _pyramid(right)
+    back = tones and Tones(tones.right, tones.left)
+    there = _coarse_to_fine(lefts, rights, lo, hi, tones)
+    here = _coarse_to_fine(rights, lefts, -hi, -lo, back)
+    reason = compared(there.disparity, there.reason, here.disparity, float(np.float32(AGREE_PX)))
+    flat = (there.reason != Reason.NO_DATA) & _flat(left, tones.left if tones else _ends(left))
+    reason[flat] = int(Reason.NO_TEXTURE)
+    reason[_speckles(there.disparity, reason == Reason.MATCHED)] = int(Reason.SPECKLE)
+    matched = reason == Reason.MATCHED
+    known = (reason != Reason.NO_DATA) & (reason != Reason.OUTSIDE)
+    disparity, support = refine(there.disparity, matched, known)
+    disagreed = (reason == Reason.OCCLUDED) | (reason == Reason.MISMATCH)
+    near = (there.disparity - disparity).abs() < AGREE_PX
+    reason[disagreed & (support > SURROUNDED) & near] = int(Reason.MATCHED)
+    matched = reason == Reason.MATCHED
+    likely = torch.sigmoid(3.3 * there.clear + 5.6 * support - 1.3).clamp(0.05, 1.0)
+    return MatchOn(
+        torch.where(matched, disparity, torch.nan), torch.where(matched, likely, 0.0), reason
+    )
+
+
+def _pyramid(image: Tensor) -> list[Tensor]:
+    images = [image]
+    while min(images[-1].shape) >= 2 * SMALLEST_PX:
+        images.append(halve(images[-1]))
+    return images
+
+
+def _coarse_to_fine(
+    lefts: Sequence[Tensor], rights: Sequence[Tensor], lo: float, hi: float, given: Tones | None
+) -> _Level:
+    bounds = [(torch.full_like(lefts[0], lo), torch.full_like(lefts[0], hi))]
+    deepest = min(len(lefts), len(rights))
+    while len(bounds) < deepest and float((bounds[-1][1] - bounds[-1][0]).max()) > COARSE_RANGE_PX:
+        bounds.append(halve_range(*bounds[-1]))
+    low, high = bounds[-1]
+    tones = given or Tones(_ends(lefts[-1]), _ends(rights[-1]))
+    for level in range(len(bounds) - 1, 0, -1):
+        found = _level(lefts[level], rights[level], low, high, tones, COARSE)
+        matched = found.reason == Reason.MATCHED
+        if given is None:
+            seen = _tones_of_matches(lefts[level], rights[level], found.disparity, matched)
+            tones = seen or tones
+        low, high = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
+        size = (int(lefts[level - 1].shape[0]), int(lefts[level - 1].shape[1]))
+        low = torch.maximum(finer(2 * low, size), bounds[level - 1][0])
+        high = torch.minimum(finer(2 * high, size), bounds[level - 1][1])
+    return _level(lefts[0], rights[0], low, high, tones, FINE)
+
+
+def _tones_of_matches(left: Tensor, right: Tensor, disparity: Tensor, ok: Tensor) -> Tones | None:
+    row, col = torch.nonzero(ok, as_tuple=True)
+    if row.numel() < 1000:
+        return None
+    there = (col + disparity[row, col].round().long()).clamp(0, right.shape[1] - 1)
+    return Tones(_ends(left[row, col]), _ends(right[row, there]))
+
+
+def _ends(image: Tensor) -> tuple[float, float]:
+    seen = image[image.isfinite()]
+    if seen.numel() == 0:
+        return 0.0, 1.0
+    low, high = quantiles(seen[:: max(1, seen.numel() // 100_000)], (0.02, 0.98))
+    return low, high
+
+
+def _level(
+    left: Tensor, right: Tensor, lo: Tensor, hi: Tensor, tones: Tones, recipe: Recipe
+) -> _Level:
+    """Match strips of rows, cut as `match` cuts them: their margins decide a little."""
+    rows = left.shape[0]
+    cells = float(torch.where(left.isfinite(), hi - lo + 16.0, 0.0).sum()) * recipe.per_px
+    cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
+    parts = []
+    for first, last in pairwise(cuts.tolist()):
+        top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
+        part = slice(top, bottom)
+        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe)
+        parts.append([values[first - top : last - top] for values in strip])
+    return _Level(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _strip(
+    left: Tensor, right: Tensor, lo: Tensor, hi: Tensor, tones: Tones, recipe: Recipe
+) -> _Level:
+    q = recipe.per_px
+    codes, ok = census(left, window(*CENSUS_PX))
+    slices = SlicesOn.between(lo, hi, per_px=q, where=ok)
+    lowest, highest_step = int(slices.first.min()), int((slices.first + slices.count).max())
+    fine = resampled(right, q)
+    there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
+    pad = max(0, -lowest, left.shape[1] * q + highest_step - there.shape[1]) + 1
+    seen = SeenOn(codes, ok, grey(left, tones.left))
+    other = SeenOn(
+        *(padded(v, (pad, pad)) for v in (there, there_ok, grey(fine, tones.right)))
+    )  # fmt: skip
+    contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
+    p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
+    best, near, rival, back = _solved(
+        seen, other, pad, slices, np.uint8(recipe.p1), p2, right.shape[1]
+    )
+    return _Level(*settled(best, near, rival, back, ok, other.valid, pad, q))
+
+
+def _solved(
+    left: SeenOn,
+    right: SeenOn,
+    pad: int,
+    slices: SlicesOn,
+    p1: np.uint8,
+    p2: np.ndarray[tuple[int], np.dtype[np.uint8]],
+    right_cols: int,
+) -> tuple[Tensor, ...]:
+    if left.codes.is_cuda:
+        from processes.stereo.sgm_gpu import solved
+
+        table = torch.as_tensor(p2, device=left.codes.device)
+        return solved(left, right, pad, slices, p1, table, right_cols)
+    found = sgm.solve(
+        _seen(left), _seen(right), pad,
+        Slices(slices.first.numpy(), slices.count.numpy(), slices.start.numpy(), slices.per_px),
+        p1, p2, right_cols,
+    )  # fmt: skip
+    return tuple(torch.from_numpy(values.astype(np.int32)) for values in found)
+
+
+def _seen(image: SeenOn) -> Seen:
+    codes = image.codes.contiguous().numpy().view(np.uint32)
+    return Seen(codes, image.valid.contiguous().numpy(), image.greys.contiguous().numpy())
+
+
+def grey(image: Tensor, ends: tuple[float, float]) -> Tensor:
+    """Return square roots of grey levels, uint8; see `Tones.grey`."""
+    # a tensor: a number would be turned into a product with its inverse
+    contrast = torch.tensor(max(ends[1] - ends[0], 1e-6), device=image.device)
+    scaled = (image.nan_to_num(nan=ends[0]) - ends[0]) / contrast
+    return (scaled.clamp(min=0).sqrt() * 220 + 18).clamp(0, 255).to(torch.uint8)
+
+
+def resampled(image: Tensor, per_px: int) -> Tensor:
+    """Return the image with *per_px* columns for each, by OpenCV's cubic interpolation.
+
+    Its weights of pixels in other rows are nought, but what is not a number there still counts.
+    """
+    if per_px == 1:
+        return image
+    rows, cols = image.shape
+    wide = padded(image[None], (1, 2), mode="replicate")[0]
+    between = sum(
+        (weight * wide[:, k : k + cols] for k, weight in enumerate((-0.09375, 0.59375))),
+        torch.zeros_like(image),
+    )
+    between = between + 0.59375 * wide[:, 2 : 2 + cols] - 0.09375 * wide[:, 3 : 3 + cols]
+    tall = padded(between[None, None].isnan().float(), (0, 0, 1, 2))[0, 0]
+    gaps = sum((tall[k : k + rows] for k in range(4)), torch.zeros_like(image))
+    between = torch.where(gaps > 0, torch.nan, between)
+    return torch.stack([image, between], dim=2).reshape(rows, per_px * cols)
+
+
+def _flat(image: Tensor, ends: tuple[float, float]) -> Tensor:
+    """Return where an image shows nothing but one grey value."""
+    known = image.nan_to_num(nan=ends[0])
+    spread = highest(known, FLAT_PX // 2) + highest(-known, FLAT_PX // 2)
+    return spread <= FLAT_CONTRAST * (ends[1] - ends[0])
+
+
+def _speckles(disparity: Tensor, matched: Tensor) -> Tensor:
+    """Return matched pixels in patches of less than SPECKLE_PX that stand a pixel apart."""
+    scaled = ((disparity - disparity.min()) * 16 + 16).clamp(16, 32000).int()
+    return small_patches(scaled, matched, SPECKLE_PX, 16)

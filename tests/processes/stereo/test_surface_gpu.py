@@ -1,0 +1,226 @@
+"""What the device path makes is what the processor's makes: step by step, then a pair as a whole.
+
+torch runs on whatever there is; Triton's kernels are interpreted where there is no GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from processes.core.raster import Grid
+from processes.stereo import epipolar, rasterise, triangulate
+
+EAST, NORTH = 431_000.0, 5_290_000.0
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    import torch
+
+    return torch
+
+
+@pytest.fixture(scope="module")
+def device(torch: Any) -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def up(torch: Any, values: Any, device: str) -> Any:
+    return torch.as_tensor(np.ascontiguousarray(values), device=device)
+
+
+def test_resampling_weighs_the_same_pixels_and_leaves_the_same_gaps(
+    torch: Any, device: str
+) -> None:
+    from processes.stereo.epipolar_gpu import resample
+
+    rng = np.random.default_rng(1)
+    image = rng.normal(500, 80, (90, 110)).astype(np.float32)
+    image[20:23, 30:60] = np.nan
+    image[rng.random(image.shape) < 0.02] = np.nan
+    i, j = np.mgrid[:8, :9] * epipolar.STEP_PX
+    lattice = epipolar.Lattice(
+        40.0 + 0.93 * i - 0.31 * j + 1e-4 * i * j, 55.0 + 0.3 * i + 0.95 * j - 1e-4 * j * j
+    )
+    expected = epipolar.resample(image[None], lattice, (105, 120), (31, 42))[0]
+    found = resample(up(torch, image, device), lattice, (105, 120), (31, 42)).cpu().numpy()
+    assert 0.2 < np.isfinite(expected).mean() < 0.95
+    assert_array_equal(np.isnan(found), np.isnan(expected))
+    assert_allclose(found, expected, rtol=2e-6, equal_nan=True)
+
+
+def test_lines_of_sight_meet_at_the_same_places(torch: Any, device: str) -> None:
+    from processes.stereo.triangulate_gpu import points
+
+    rng = np.random.default_rng(2)
+    scale = np.array([1.0, 0.4, 1e-3, 1e-6])[:, None, None]
+    rays = triangulate.RayTable(
+        rng.normal(0, 30, (3, 4, 5, 6)) * scale, (EAST, NORTH), 0.0, (-30.0, 30.0)
+    )
+    disparity = rng.uniform(-30, 30, (70, 90)).astype(np.float32)
+    disparity[rng.random(disparity.shape) < 0.1] = np.nan
+    for ours, theirs in zip(
+        rays.points(disparity), points(rays, up(torch, disparity, device)), strict=True
+    ):
+        assert_allclose(theirs.cpu().numpy(), ours, atol=1e-8, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("step_m", [0.9, 0.43, 0.08])
+def test_points_become_the_same_cells(torch: Any, device: str, step_m: float) -> None:
+    """Few points a cell, some, and more than a cell listens to; a roof, its wall, and noise."""
+    from processes.stereo.rasterise_gpu import rasterise as on_device
+
+    rng = np.random.default_rng(3)
+    grid = Grid.covering((EAST, NORTH, EAST + 20.0, NORTH + 15.0), 0.5, "EPSG:32631")
+    u, v = np.meshgrid(np.arange(-14, 14, step_m), np.arange(-14, 14, step_m))
+    x, y = EAST + 10 + 0.96 * u - 0.29 * v, NORTH + 7.5 + 0.29 * u + 0.96 * v
+    z = 150 + 0.1 * u + np.where((abs(u) < 4) & (abs(v) < 3), 9.0, 0.0)
+    z = z + rng.normal(0, 0.3, z.shape) + 12.0 * (rng.random(z.shape) < 0.03)
+    z[(u > 5) & (v > 2)] = np.nan
+    weight = rng.uniform(0, 1, z.shape).astype(np.float32)
+    ours = rasterise.rasterise(x, y, z, weight, grid, told_m=1.1)
+    theirs = on_device(*(up(torch, a, device) for a in (x, y, z, weight)), grid, told_m=1.1)
+    dsm, spread, count = (layer.cpu().numpy() for layer in theirs)
+    assert_array_equal(np.isnan(dsm), np.isnan(ours.dsm))
+    assert 0.5 < np.isfinite(dsm).mean() < 1
+    same = count == ours.points
+    assert same.mean() > 0.999  # a share may be just fair, a gap just clear
+    assert_allclose(dsm[same], ours.dsm[same], atol=1e-3, equal_nan=True)
+    assert_allclose(spread[same], ours.spread_m[same], atol=1e-3, equal_nan=True)
+
+
+def test_no_points_make_no_cells(torch: Any, device: str) -> None:
+    from processes.stereo.rasterise_gpu import rasterise as on_device
+
+    grid = Grid.covering((EAST, NORTH, EAST + 5.0, NORTH + 5.0), 0.5, "EPSG:32631")
+    none = torch.full((4, 4), torch.nan, dtype=torch.float64, device=device)
+    cells = on_device(none, none, none, torch.ones_like(none).float(), grid)
+    assert bool(cells.dsm.isnan().all())
+    assert int(cells.points.sum()) == 0
+
+
+def test_census_slices_and_half_pixels_are_the_same_to_the_bit(torch: Any, device: str) -> None:
+    from processes.stereo import census, match
+    from processes.stereo import census_gpu as on_device
+    from processes.stereo.match_gpu import grey, resampled
+
+    rng = np.random.default_rng(4)
+    image = rng.normal(500, 80, (31, 45)).round().astype(np.float32)
+    image[10:12, 20:25] = np.nan
+    image[0, 0] = image[-1, -1] = np.nan
+    for theirs, ours in zip(
+        on_device.census(up(torch, image, device), census.window(5, 5, spread=2)),
+        census.census(image, census.window(5, 5, spread=2)),
+        strict=True,
+    ):
+        assert_array_equal(theirs.cpu().numpy(), ours)
+    lo = rng.uniform(-9, 2, image.shape).astype(np.float32)
+    hi = lo + rng.uniform(0, 30, image.shape).astype(np.float32)
+    ok = np.isfinite(image)
+    ours = census.Slices.between(lo, hi, per_px=2, where=ok)
+    theirs = on_device.SlicesOn.between(
+        up(torch, lo, device), up(torch, hi, device), per_px=2, where=up(torch, ok, device)
+    )
+    for name in ("first", "count", "start"):
+        assert_array_equal(getattr(theirs, name).cpu().numpy(), getattr(ours, name))
+    fine, half = match._resampled(image, 2), resampled(up(torch, image, device), 2).cpu().numpy()
+    assert_array_equal(np.isnan(half), np.isnan(fine))
+    assert_allclose(half, fine, rtol=3e-7, equal_nan=True)
+    ends = (300.0, 730.5)
+    levels = match.Tones(ends, ends).grey(image, ends)
+    assert_array_equal(grey(up(torch, image, device), ends).cpu().numpy(), levels)
+
+
+def test_pyramids_and_ranges_are_the_same(torch: Any, device: str) -> None:
+    from processes.stereo import pyramid
+    from processes.stereo import pyramid_gpu as on_device
+
+    rng = np.random.default_rng(5)
+    image = rng.normal(500, 80, (75, 97)).astype(np.float32)
+    image[rng.random(image.shape) < 0.3] = np.nan
+    small = on_device.halve(up(torch, image, device)).cpu().numpy()
+    assert_allclose(small, pyramid.halve(image), rtol=3e-7, equal_nan=True)
+    bounds = [np.full(image.shape, v, np.float32) for v in (-40.0, 55.0)]
+    disparity = rng.normal(3, 4, image.shape).astype(np.float32)
+    for share in (0.0, 0.02, 0.3, 0.9):
+        found = rng.random(image.shape) < share
+        found[:, 60:] = False
+        expected = pyramid.search_range(disparity, found, (bounds[0], bounds[1]), 3.0)
+        ranges = on_device.search_range(
+            up(torch, disparity, device), up(torch, found, device),
+            (up(torch, bounds[0], device), up(torch, bounds[1], device)), 3.0,
+        )  # fmt: skip
+        for theirs, ours in zip(ranges, expected, strict=True):
+            assert_allclose(theirs.cpu().numpy(), ours, atol=2e-6)
+
+
+def test_small_patches_are_those_that_opencv_finds(torch: Any, device: str) -> None:
+    from processes.stereo import checks_gpu, match
+
+    rng = np.random.default_rng(6)
+    disparity = np.cumsum(rng.normal(0, 0.5, (80, 90)), axis=1).astype(np.float32)
+    matched = rng.random(disparity.shape) < 0.62
+    scaled = np.clip((disparity - disparity.min()) * 16 + 16, 16, 32000).astype(np.int32)
+    found = checks_gpu.small_patches(
+        up(torch, scaled, device), up(torch, matched, device), match.SPECKLE_PX, 16
+    )
+    expected = match._speckles(disparity, matched)
+    assert 0.1 < expected.mean() < 0.6
+    assert_array_equal(found.cpu().numpy(), expected)
+
+
+def test_planes_refine_alike(torch: Any, device: str) -> None:
+    from processes.stereo import planes
+    from processes.stereo.planes_gpu import refine
+
+    rng = np.random.default_rng(7)
+    row, col = np.mgrid[:60, :70]
+    disparity = (0.1 * row - 0.05 * col + 6.0 * (col > 35)).astype(np.float32)
+    disparity += rng.normal(0, 0.2, disparity.shape).astype(np.float32)
+    matched = rng.random(disparity.shape) < 0.8
+    wanted = matched | (rng.random(disparity.shape) < 0.5)
+    expected = planes.refine(disparity, matched, wanted)
+    found = refine(*(up(torch, v, device) for v in (disparity, matched, wanted)))
+    for theirs, ours in zip(found, expected, strict=True):
+        assert_allclose(theirs.cpu().numpy()[wanted], ours[wanted], atol=1e-4)
+
+
+def roofs(seed: int, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Return image, disparity and confidence: a roof carried too far over a street, and gaps."""
+    rng = np.random.default_rng(seed)
+    roof = np.zeros(shape, bool)
+    roof[4 : shape[0] // 2, 5 : shape[1] // 2] = True
+    image = np.where(roof, 900, 400) + rng.normal(0, 15, shape)
+    upper = np.roll(roof, (1, 2), (0, 1)) | roof
+    disparity = np.where(upper, 8.0, 0.5) + rng.normal(0, 0.05, shape)
+    disparity[rng.random(shape) < 0.05] = np.nan
+    image[-3:, -3:] = np.nan
+    confidence = np.where(np.isfinite(disparity), 0.99, 0.0)
+    confidence[:, ::9] *= 0.9
+    return image.astype(np.float32), disparity.astype(np.float32), confidence.astype(np.float32)
+
+
+def test_rims_are_the_same(torch: Any, device: str) -> None:
+    from processes.stereo import rims
+    from processes.stereo.rims_gpu import overhanging
+
+    scene = roofs(8, (60, 80))
+    expected = rims.overhanging(*scene)
+    assert expected.any()
+    assert_array_equal(overhanging(*(up(torch, v, device) for v in scene)).cpu(), expected)
+
+
+def test_paths_of_least_change_lead_to_the_same_places(torch: Any, device: str) -> None:
+    from processes.stereo import rims
+    from processes.stereo.rims_gpu import joined_by_rows
+
+    image, disparity, _ = roofs(9, (12, 16))
+    seen, grey = np.isfinite(image), np.nan_to_num(image) / np.float32(500)
+    disparity[3:9, 4:11] = np.nan
+    expected = rims._joined(grey, seen, disparity, rims.STEP_COST)
+    found = joined_by_rows(*(up(torch, v, device) for v in (grey, seen, disparity)))
+    assert_array_equal(found.cpu().numpy(), expected)
