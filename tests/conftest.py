@@ -20,6 +20,8 @@ from server.settings import Settings
 
 HERE = Path(__file__).parent
 
+# torch's threads wait by spinning, which takes the cores from the other processes of the suite
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidiactl").exists():
     # before anything imports Triton: its kernels are interpreted where there is no GPU
     os.environ["TRITON_INTERPRET"] = "1"
