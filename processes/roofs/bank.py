@@ -121,7 +121,7 @@ def _robust(f: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[float, floa
         residual = z - level - rise * f
         scale = max(1.4826 * float(np.median(np.abs(residual))), 0.05)
         weight = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None) ** 2
-        if np.allclose(before, (level, rise), rtol=0, atol=1e-4):
+        if max(abs(before[0] - level), abs(before[1] - rise)) < 1e-4:
             break
     return level, rise
 

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 
 MERGE_M = 0.4
 """Walls closer to one line than this are one wall."""
+ALMOST = 0.6
+"""A rectangle this large beside the largest may be the main house: a long one may be both."""
 MOST_LINES = 14
 MOST_WINGS = 5
 LEAST_WING_M2 = 5.0
@@ -37,6 +39,8 @@ LEAST_EXPLAINED = 0.93
 STEEPEST = 2.5
 FLATTEST = 0.17
 """Slopes, metres a metre, that a roof may have."""
+SCALES_M = (0.8, 0.4, 0.2, 0.1, 0.05)
+"""Least scatter allowed, step by step: trees must not pull a small annex off all its cells."""
 LEAST_STEP_M = 0.8
 """Flat roofs that differ less are one."""
 
@@ -57,6 +61,9 @@ class Rectangle:
     def rise(self, kind: str, x: Floats, y: Floats) -> Floats:
         """Return the horizontal distance from the eaves, which the slope turns into a rise."""
         along, across = self._uv(x, y)
+        if kind == "shed":
+            uv = (np.column_stack([x, y]) - self.middle) @ self.axes
+            return np.asarray(self.half[1] + uv[:, 1])
         rise = self.half[1] - across
         return np.minimum(rise, self.half[0] - along) if kind == "hip" else rise
 
@@ -64,11 +71,18 @@ class Rectangle:
         """Return the planes whose lowest is the wing's roof."""
         a, b = self.half
         sides = [(0.0, slope, slope * b), (0.0, -slope, slope * b)]
+        if kind == "shed":
+            sides = sides[:1]
         if kind == "hip":
             sides += [(slope, 0.0, slope * a), (-slope, 0.0, slope * a)]
         rows = np.array([(0.0, 0.0, 0.0)] if kind == "flat" else sides)
         coefficients = np.column_stack([rows[:, :2] @ self.axes.T, level + rows[:, 2]])
         return Planes(coefficients, (float(self.middle[0]), float(self.middle[1])))
+
+    def turned(self) -> Rectangle:
+        """Return the same rectangle with its ridge a right angle further round."""
+        along, across = self.axes.T
+        return Rectangle(self.middle, self.half[::-1], np.column_stack([across, -along]))
 
     @property
     def corners(self) -> Floats:
@@ -102,36 +116,43 @@ class Winged:
 
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
-    plan = rectangles(outline)
-    if len(plan) < 2 or len(cells.z) < 4 * len(plan):
-        return None
     found = [
         fitted
-        for kinds, tied in _guesses(len(plan))
-        if (fitted := _fitted(plan, kinds, tied, cells, coarsest_m)) is not None
+        for plan in _plans(outline)
+        if len(plan) > 1
+        for placed, kinds, tied in _guesses(plan)
+        if (fitted := _fitted(placed, kinds, tied, cells, coarsest_m)) is not None
     ]
     return min(found, key=lambda roof: roof.score, default=None)
 
 
 def rectangles(outline: BaseGeometry) -> list[Rectangle]:
     """Return the main house and its wings; nothing where the outline is not made of rectangles."""
+    return next(_plans(outline), [])
+
+
+def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
+    """Yield the rectangles of an outline with the largest as the main house, then the second."""
     import shapely
 
     if not isinstance(outline, shapely.Polygon):
-        return []
+        return
     angle = _direction(outline)
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     local = shapely.transform(outline, lambda xy: xy @ axes)
     corners = shapely.get_coordinates(local)
     lines = [_merged(corners[:, 0]), _merged(corners[:, 1])]
     if max(map(len, lines)) > MOST_LINES or min(map(len, lines)) < 2:
-        return []
+        return
     boxes = _chosen(lines, local)
     covered = shapely.union_all([shapely.box(*box) for box in boxes])
     common = shapely.area(shapely.intersection(covered, local))
     if common < LEAST_EXPLAINED * max(local.area, covered.area):
-        return []
-    return [_placed(box, along, axes) for box, along in _cut(boxes)]
+        return
+    yield [_placed(box, along, axes) for box, along in _cut(boxes)]
+    if len(boxes) > 1 and _area(boxes[1]) > ALMOST * _area(boxes[0]):
+        swapped = [boxes[1], boxes[0], *boxes[2:]]
+        yield [_placed(box, along, axes) for box, along in _cut(swapped)]
 
 
 def _direction(outline: Polygon) -> float:
@@ -155,6 +176,10 @@ def _merged(values: Floats) -> Floats:
 
 
 Box = tuple[float, float, float, float]
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _chosen(lines: Sequence[Floats], local: BaseGeometry) -> list[Box]:
@@ -227,15 +252,22 @@ def _placed(box: Box, along: int, axes: Floats) -> Rectangle:
     )
 
 
-def _guesses(count: int) -> Iterator[tuple[tuple[str, ...], bool]]:
+def _guesses(
+    plan: Sequence[Rectangle],
+) -> Iterator[tuple[Sequence[Rectangle], tuple[str, ...], bool]]:
     """Yield a kind for each wing, and whether those that slope share eaves and slope."""
+    count = len(plan)
     for kind in ("gable", "hip"):
         for flat in product((False, True), repeat=min(count - 1, 3)):
             others = ["flat" if lower else kind for lower in flat]
             others += [kind] * (count - 1 - len(others))
-            yield (kind, *others), True
-        yield (kind,) * count, False
-    yield ("flat",) * count, False
+            yield plan, (kind, *others), True
+        yield plan, (kind,) * count, False
+    main = plan[0]
+    for _ in range(4):
+        yield (main, *plan[1:]), ("shed", *(("flat",) * (count - 1))), False
+        main = main.turned()
+    yield plan, ("flat",) * count, False
 
 
 def _fitted(
@@ -246,13 +278,16 @@ def _fitted(
     rises = np.array(
         [wing.rise(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
     )
-    level = np.full(len(plan), float(np.median(cells.z)))
     slope = np.array([0.0 if kind == "flat" else 0.6 for kind in kinds])
+    level = _first_levels(inside, slope[:, None] * rises, cells)
     residual: NDArray[np.floating] = np.zeros(len(cells.z))
-    unknowns = 0
-    for _ in range(4):
+    unknowns, before = 0, None
+    for _ in range(5):
         height = np.where(inside, level[:, None] + slope[:, None] * rises, -np.inf)
         top = np.argmax(height, axis=0)
+        if before is not None and (top == before).all():
+            break
+        before = top
         none = ~inside.any(axis=0)
         columns, names = [], []
         sloped = np.array([kind != "flat" for kind in kinds])
@@ -292,6 +327,18 @@ def _fitted(
     )
 
 
+def _first_levels(inside: NDArray[np.bool_], rise_m: Floats, cells: Seen) -> Floats:
+    """Return the eaves that the cells suggest which lie under one wing alone."""
+    level = np.full(len(inside), float(np.median(cells.z)))
+    alone = inside & (inside.sum(axis=0) == 1)
+    for number, mine in enumerate(alone):
+        asked = cells(mine.astype(float)) > 0.98
+        if asked.any():
+            rise = cells(np.where(mine, rise_m[number], 0.0))[asked]
+            level[number] = float(np.median(cells.z[asked] - rise))
+    return level
+
+
 def _groups(sloped: NDArray[np.bool_], tied: bool) -> list[list[int]]:
     """Return the wings that share their eaves and slope."""
     if not tied:
@@ -307,11 +354,11 @@ def _robust(
     weight = np.ones(len(z))
     answer: NDArray[np.floating] = np.zeros(system.shape[1])
     residual = z
-    for _ in range(8):
+    for least_m in SCALES_M:
         weighted = system * weight[:, None]
         normal = weighted.T @ system + 1e-9 * np.eye(system.shape[1])
         answer = np.linalg.solve(normal, weighted.T @ z)
         residual = z - system @ answer
-        scale = max(1.4826 * float(np.median(np.abs(residual))), 0.05)
+        scale = max(1.4826 * float(np.median(np.abs(residual))), least_m)
         weight = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None) ** 2
     return answer, residual
