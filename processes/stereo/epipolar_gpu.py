@@ -1,7 +1,8 @@
-"""Epipolar resampling on a GPU: what `epipolar.resample` does, by torch.
+"""Epipolar resampling on a GPU: what `epipolar.resample` does, by torch, to the bit.
 
-Positions are found in float64 and rounded to the same phases of the kernel, so the same pixels are
-weighed by the same numbers; only the order of the sums differs.
+Positions are found in float64 and rounded to the same phases of the kernel. Sums are taken in the
+order in which a processor with fused products (FMA) takes them: one census bit that flips for a
+last digit moves the costs of a whole path, and one disparity in ninety by more than 2e-4 px.
 """
 
 from __future__ import annotations
@@ -49,15 +50,19 @@ def _weighed(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     top, left = y.floor().long() - 2, x.floor().long() - 2
     down = table[((y - y.floor()) * _PHASES + 0.5).long()]
     across = table[((x - x.floor()) * _PHASES + 0.5).long()]
-    value = torch.zeros_like(down[:, 0])
     flat = image.reshape(-1)
     rows = [(top + a).clamp(0, height - 1) * width for a in range(_KERNEL)]
+    columns = []
     for b in range(_KERNEL):
         col = (left + b).clamp(0, width - 1)
-        column = torch.zeros_like(value)
-        for a in range(_KERNEL):
-            column += down[:, a] * flat[rows[a] + col]
-        value += across[:, b] * column
+        column = down[:, 0] * flat[rows[0] + col]
+        for a in range(1, _KERNEL):
+            # a product that is added without being rounded, as vector units do it
+            column = (column + down[:, a].double() * flat[rows[a] + col]).float()
+        columns.append(across[:, b] * column)
+    c0, c1, c2, c3, c4, c5 = columns
+    # halves of a register of eight, quarters, then one to the other
+    value = ((c0 + c4) + c2) + ((c1 + c5) + c3)
     nearest = flat[(y + 0.5).long() * width + (x + 0.5).long()]
     gap = torch.nonzero(value.isnan() & ~nearest.isnan())[:, 0]
     total, weight = torch.zeros_like(value[gap]), torch.zeros_like(value[gap])

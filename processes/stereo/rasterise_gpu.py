@@ -131,6 +131,9 @@ def _surfaces(
     level = aside <= LEAN_CELLS**2 * weighed**2
     lo, hi, weighed = lo[level], hi[level], weighed[level]
     where = cell[lo]
+    if where.numel() == 0:
+        nothing = weight.new_zeros(0)
+        return where, nothing, nothing, where.int()
     # the weighted median, then the mean around it
     running = torch.cumsum(weight.double(), 0)
     before = running[lo] - weight[lo].double()

@@ -70,7 +70,7 @@ class Scene:
     to_plane: Plane
     to_degrees: Plane
     device: str = "cpu"
-    """Where images are matched: "cpu" or "cuda"."""
+    """Where heights of pairs are found: "cpu" or "cuda"."""
 
     @cached_property
     def fields(self) -> tuple[EpipolarField, ...]:
@@ -189,7 +189,7 @@ def _fused(
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     widest = max(pair.base_to_height for pair, _ in parts)
-    found = [_pair_surface(scene, pair, piece, grid, workers, points) for pair, piece in parts]
+    found = _pair_surfaces(scene, parts, grid, workers, points)
     # the height error of a match goes with the inverse of the base, its weight with the square
     weights = [np.float32((pair.base_to_height / widest) ** 2) for pair, _ in parts]
     fused = fuse(
@@ -214,7 +214,8 @@ def _completed(
         return known
     share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
     further: list[Measured] = []
-    new = _pair_surface(scene, pair, ground, grid, workers, None if points is None else further)
+    asked = None if points is None else further
+    (new,) = _pair_surfaces(scene, [(pair, ground)], grid, workers, asked)
     if points is not None:
         points += [measured.only(wide) for measured in further]
     return _filled(known, new, wide, share)
@@ -326,6 +327,21 @@ def _depth(mask: NDArray[np.bool_]) -> Pixels:
     return np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, exact), np.float32)
 
 
+def _pair_surfaces(
+    scene: Scene,
+    parts: Sequence[tuple[Pair, Polygon]],
+    grid: Grid,
+    workers: int,
+    points: list[Measured] | None,
+) -> list[_Heights]:
+    """Return what each pair says by itself, found on the scene's device."""
+    if scene.device == "cpu":
+        return [_pair_surface(scene, pair, piece, grid, workers, points) for pair, piece in parts]
+    from processes.stereo.surface_gpu import pair_heights
+
+    return [_Heights(*heights) for heights in pair_heights(scene, parts, grid, points)]
+
+
 def _pair_surface(
     scene: Scene,
     pair: Pair,
@@ -345,7 +361,7 @@ def _pair_surface(
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     low, high = scene.disparities[which]
-    found = match(a, b, low, high, tones=scene.tones[which], workers=workers, device=scene.device)
+    found = match(a, b, low, high, tones=scene.tones[which], workers=workers)
     over = overhanging(a, found.disparity, found.confidence)
     disparity = np.where(over, np.float32(np.nan), found.disparity)
     confidence = np.where(over, np.float32(0.0), found.confidence)

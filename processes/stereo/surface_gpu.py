@@ -112,9 +112,10 @@ def _heights(
     dsm = cells.dsm.cpu().numpy()
     if points is not None:
         widest = max(p.base_to_height for p in scene.pairs)
+        east, north, height, likely = (v.cpu().numpy() for v in (x, y, z, confidence))
         points.append(
             Measured.of(
-                *(values.cpu().numpy() for values in (x, y, z, confidence)), grid, dsm,
+                east, north, height, likely, grid, dsm,
                 views=(pair.left, pair.right), share=(pair.base_to_height / widest) ** 2,
             )
         )  # fmt: skip
@@ -198,5 +199,6 @@ def _stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
+    own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch says no types here
+    with torch.cuda.device(device), torch.cuda.stream(own):
         yield
