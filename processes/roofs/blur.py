@@ -43,6 +43,8 @@ class Seen:
     """Of all cells under the outline."""
     z: NDArray[np.float64]
     """Of the cells that are asked."""
+    every_z: NDArray[np.float64]
+    """Of all cells under the outline, NaN where the surface has none."""
     blur_px: float
     _inside: NDArray[np.bool_]
     _asked: NDArray[np.bool_]
@@ -78,7 +80,8 @@ def seen(outline: BaseGeometry, dsm: Raster, inset_m: float, blur_m: float) -> S
     weight = inside.astype(np.float32)
     if blur_px:
         weight = cv2.GaussianBlur(weight, (0, 0), blur_px)
-    return Seen(x[inside], y[inside], values[asked].astype(float), blur_px, inside, asked, weight)
+    z, every_z = values[asked].astype(float), values[inside].astype(float)
+    return Seen(x[inside], y[inside], z, every_z, blur_px, inside, asked, weight)
 
 
 def blur_of(costs: Sequence[Sequence[float]]) -> float:
@@ -98,7 +101,7 @@ def blur_of(costs: Sequence[Sequence[float]]) -> float:
 def points(x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]) -> Seen:
     """Return scattered heights, shown as they are."""
     every = np.ones((1, len(z)), bool)
-    return Seen(x, y, z, 0.0, every, every, every.astype(np.float32))
+    return Seen(x, y, z, z, 0.0, every, every, every.astype(np.float32))
 
 
 def bic(cost: float, cells: int, unknowns: int) -> float:

@@ -10,7 +10,7 @@ linear in its unknowns, as a single roof of the bank is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ LEAST_EXPLAINED = 0.93
 STEEPEST = 2.5
 FLATTEST = 0.17
 """Slopes, metres a metre, that a roof may have."""
+LEAST_TOWER_M, LEAST_TOWER, TOWER_FILL = 2.0, 0.05, 0.95
+"""A tower stands this much above a flat roof, takes this share of it, and fills its rectangle."""
 SCALES_M = (0.8, 0.4, 0.2, 0.1, 0.05)
 """Least scatter allowed, step by step: trees must not pull a small annex off all its cells."""
 LEAST_STEP_M = 0.8
@@ -116,13 +118,19 @@ class Winged:
 
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
+    plans = list(_plans(outline))
     found = [
         fitted
-        for plan in _plans(outline)
+        for plan in plans
         if len(plan) > 1
         for placed, kinds, tied in _guesses(plan)
         if (fitted := _fitted(placed, kinds, tied, cells, coarsest_m)) is not None
     ]
+    for tower in _towers(plans[0], cells) if plans else ():
+        plan = [*plans[0], tower]
+        raised = _fitted(plan, ("flat",) * len(plan), False, cells, coarsest_m)
+        if raised is not None:
+            found.append(replace(raised, type="multilevel"))
     return min(found, key=lambda roof: roof.score, default=None)
 
 
@@ -153,6 +161,26 @@ def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
     if len(boxes) > 1 and _area(boxes[1]) > ALMOST * _area(boxes[0]):
         swapped = [boxes[1], boxes[0], *boxes[2:]]
         yield [_placed(box, along, axes) for box, along in _cut(swapped)]
+
+
+def _towers(plan: Sequence[Rectangle], cells: Seen) -> Iterator[Rectangle]:
+    """Yield the rectangle that a flat roof's high part fills, if it has one that is clear."""
+    level = float(np.median(cells.z))
+    high = cells.every_z > level + LEAST_TOWER_M
+    if not LEAST_TOWER < float(high.mean()) < 0.5:
+        return
+    main = plan[0]
+    uv = (np.column_stack([cells.x, cells.y]) - main.middle) @ main.axes
+    low, top = np.quantile(uv[high], (0.005, 0.995), axis=0)
+    inside = ((uv >= low) & (uv <= top)).all(axis=1)
+    half = (top - low) / 2
+    if min(half) < LEAST_WIDTH_M or high[inside].mean() < TOWER_FILL:
+        return
+    if inside[high].mean() > TOWER_FILL:
+        middle = main.middle + main.axes @ ((low + top) / 2)
+        # to the edges of the outermost cells
+        half += np.sqrt(4 * np.prod(half) / max(int(inside.sum()), 1)) / 2
+        yield Rectangle(middle, (float(half[0]), float(half[1])), main.axes)
 
 
 def _direction(outline: Polygon) -> float:
@@ -302,7 +330,7 @@ def _fitted(
         system = np.column_stack(columns)
         unknowns = system.shape[1]
         known = system[:, [first for _, first in names]].sum(axis=1) > 0.98
-        if known.sum() < 3 * unknowns:
+        if known.sum() < 3 * unknowns or not system[known].any(axis=0).all():
             return None
         answer, residual = _robust(system[known], cells.z[known])
         for value, (group, is_level) in zip(answer, names, strict=True):
@@ -328,10 +356,11 @@ def _fitted(
 
 
 def _first_levels(inside: NDArray[np.bool_], rise_m: Floats, cells: Seen) -> Floats:
-    """Return the eaves that the cells suggest which lie under one wing alone."""
+    """Return the eaves that each wing's cells suggest: those under it alone, or all there are."""
     level = np.full(len(inside), float(np.median(cells.z)))
     alone = inside & (inside.sum(axis=0) == 1)
-    for number, mine in enumerate(alone):
+    for number, (own, every) in enumerate(zip(alone, inside, strict=True)):
+        mine = own if own.any() else every
         asked = cells(mine.astype(float)) > 0.98
         if asked.any():
             rise = cells(np.where(mine, rise_m[number], 0.0))[asked]
