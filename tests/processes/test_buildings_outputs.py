@@ -117,6 +117,55 @@ def test_the_report_counts_what_was_left_out(made, work):
     }
 
 
+def test_hostile_outlines_stop_nothing_and_are_counted(made, work):
+    bow_tie = Polygon([(431010, 5290090), (431022, 5290099), (431022, 5290090), (431010, 5290099)])
+    three_cells = box(431080, 5290022, 431081.5, 5290022.5)
+    over_the_border = box(430990, 5290018, 431006, 5290030)
+    beyond = box(431118, 5290018, 431190, 5290030)
+    nowhere = Polygon([(431000, 5290000), (np.inf, 5290000), (431000, 5290010)])
+    spike = Polygon([(431040, 5290090), (431052, 5290090), (431052, 5290090.001)])
+    made = made([*HOUSES, bow_tie, three_cells, over_the_border, beyond, nowhere, spike])
+    report = json.loads(work.read_text(made.report))
+    table = geopandas.read_parquet(made.footprints.href)
+    assert report["outlines"] == len(table) == 12
+    assert table.lod[: len(HOUSES)].to_list() == [2] * len(HOUSES)
+    assert report["buildings"] + sum(report["left_out"].values()) == report["features"]
+    lost = "the outline has no place in the system of the surface"
+    assert table.reason[10] == lost
+    assert report["left_out"][lost] == 1
+    assert table.lod[len(HOUSES) :].isna().all()
+
+
+def test_a_roof_without_data_and_one_half_off_the_map(made_with_holes):
+    made, work = made_with_holes
+    table = geopandas.read_parquet(made.footprints.href)
+    assert table.reason[0] == "no surface heights under the outline"
+    assert table.lod.isna().tolist() == [True, False, False]
+    assert table.lod[1:].to_list() == [2, 2]
+    assert table.roof_m[2] == pytest.approx(107.0)
+    report = json.loads(work.read_text(made.report))
+    assert report["left_out"]["no surface heights under the outline"] == 1
+
+
+@pytest.fixture
+def made_with_holes(work, tmp_path):
+    """Return the products of a roof without data, a sound one, and one half off the map."""
+    x, y = GRID.xy(*np.indices(GRID.shape))
+    edge = box(430990, 5290040, 431010, 5290050)
+    houses = [HOUSES[0], HOUSES[3], edge]
+    z = np.full(GRID.shape, 100.0, np.float32)
+    for house in houses:
+        west, south, east, north = house.buffer(1).bounds
+        z[(x > west) & (x < east) & (y > south) & (y < north)] = 107.0
+    west, south, east, north = HOUSES[0].buffer(2).bounds
+    z[(x > west) & (x < east) & (y > south) & (y < north)] = np.nan
+    dsm = work.write_raster("dsm", Raster(z, GRID))
+    dtm = work.write_raster("dtm", Raster(np.full(GRID.shape, 100.0, np.float32), GRID))
+    geopandas.GeoDataFrame(geometry=houses, crs=GRID.crs).to_parquet(tmp_path / "three.parquet")
+    footprints = Asset(href=str(tmp_path / "three.parquet"))
+    return BUILDINGS.run(BuildingsInputs(footprints=footprints, dsm=dsm, dtm=dtm), work), work
+
+
 def test_nothing_makes_empty_products_and_a_report_of_it(made, work):
     made = made([])
     assert json.loads(work.read_text(made.report))["features"] == 0
