@@ -41,6 +41,9 @@ FLATTEST = 0.17
 """Slopes, metres a metre, that a roof may have."""
 LEAST_TOWER_M, LEAST_TOWER, TOWER_FILL = 2.0, 0.05, 0.95
 """A tower stands this much above a flat roof, takes this share of it, and fills its rectangle."""
+SLOPED = ("gable", "hip")
+GOOD_M = 0.1
+"""A roof that explains its cells this well need not be looked for further."""
 SCALES_M = (0.8, 0.4, 0.2, 0.1, 0.05)
 """Least scatter allowed, step by step: trees must not pull a small annex off all its cells."""
 LEAST_STEP_M = 0.8
@@ -119,13 +122,10 @@ class Winged:
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
     plans = list(_plans(outline))
-    found = [
-        fitted
-        for plan in plans
-        if len(plan) > 1
-        for placed, kinds, tied in _guesses(plan)
-        if (fitted := _fitted(placed, kinds, tied, cells, coarsest_m)) is not None
-    ]
+    found: list[Winged] = []
+    for plan in plans:
+        if len(plan) > 1 and not any(roof.rmse_m < GOOD_M for roof in found):
+            found += _explained(plan, cells, coarsest_m)
     for tower in _towers(plans[0], cells) if plans else ():
         plan = [*plans[0], tower]
         raised = _fitted(plan, ("flat",) * len(plan), False, cells, coarsest_m)
@@ -280,22 +280,29 @@ def _placed(box: Box, along: int, axes: Floats) -> Rectangle:
     )
 
 
-def _guesses(
-    plan: Sequence[Rectangle],
-) -> Iterator[tuple[Sequence[Rectangle], tuple[str, ...], bool]]:
-    """Yield a kind for each wing, and whether those that slope share eaves and slope."""
-    count = len(plan)
-    for kind in ("gable", "hip"):
-        for flat in product((False, True), repeat=min(count - 1, 3)):
-            others = ["flat" if lower else kind for lower in flat]
-            others += [kind] * (count - 1 - len(others))
-            yield plan, (kind, *others), True
-        yield plan, (kind,) * count, False
+def _explained(plan: Sequence[Rectangle], cells: Seen, coarsest_m: float) -> list[Winged]:
+    """Return roofs over one plan: those whose wings are alike, then the better with annexes."""
+    others = len(plan) - 1
+
+    def tried(kinds: tuple[str, ...], *, tied: bool, first: Rectangle = plan[0]) -> list[Winged]:
+        roof = _fitted([first, *plan[1:]], kinds, tied, cells, coarsest_m)
+        return [] if roof is None else [roof]
+
+    sloped = [roof for kind in SLOPED for roof in tried((kind,) * len(plan), tied=True)]
+    found = sloped + tried(("flat",) * len(plan), tied=False)
+    if any(roof.rmse_m < GOOD_M for roof in found):
+        return found
+    for kind in SLOPED:
+        found += tried((kind,) * len(plan), tied=False)
+    better = [min(sloped, key=lambda roof: roof.score).type] if sloped else SLOPED
+    for kind in better:
+        for annex in list(product(("flat", kind), repeat=min(others, 3)))[:-1]:
+            found += tried((kind, *annex, *((kind,) * (others - len(annex)))), tied=True)
     main = plan[0]
     for _ in range(4):
-        yield (main, *plan[1:]), ("shed", *(("flat",) * (count - 1))), False
+        found += tried(("shed", *(("flat",) * others)), tied=False, first=main)
         main = main.turned()
-    yield plan, ("flat",) * count, False
+    return found
 
 
 def _fitted(
