@@ -205,7 +205,9 @@ def grey(image: Tensor, ends: tuple[float, float]) -> Tensor:
     # a tensor: a number would be turned into a product with its inverse
     contrast = torch.tensor(max(ends[1] - ends[0], 1e-6), device=image.device)
     scaled = (image.nan_to_num(nan=ends[0]) - ends[0]) / contrast
-    return (scaled.clamp(min=0).sqrt() * 220 + 18).clamp(0, 255).to(torch.uint8)
+    # float64: torch's vector unit may be off by float32's last digit
+    root = scaled.clamp(min=0).double().sqrt().float()
+    return (root * 220 + 18).clamp(0, 255).to(torch.uint8)
 
 
 def resampled(image: Tensor, per_px: int) -> Tensor:
@@ -217,11 +219,10 @@ def resampled(image: Tensor, per_px: int) -> Tensor:
         return image
     rows, cols = image.shape
     wide = padded(image[None], (1, 2), mode="replicate")[0]
-    between = sum(
-        (weight * wide[:, k : k + cols] for k, weight in enumerate((-0.09375, 0.59375))),
-        torch.zeros_like(image),
-    )
-    between = between + 0.59375 * wide[:, 2 : 2 + cols] - 0.09375 * wide[:, 3 : 3 + cols]
+    between = -0.09375 * wide[:, :cols]
+    for k, weight in ((1, 0.59375), (2, 0.59375), (3, -0.09375)):
+        # a product that is added without being rounded, as vector units do it
+        between = (between + weight * wide[:, k : k + cols].double()).float()
     tall = padded(between[None, None].isnan().float(), (0, 0, 1, 2))[0, 0]
     gaps = sum((tall[k : k + rows] for k in range(4)), torch.zeros_like(image))
     between = torch.where(gaps > 0, torch.nan, between)

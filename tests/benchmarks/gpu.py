@@ -107,7 +107,7 @@ def timed(function: Callable[..., Any], stage: Stage, *, volume: bool) -> Callab
     import torch
 
     def measured_function(*args: Any, **more: Any) -> Any:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in "ab")
         begin.record()
         result = function(*args, **more)
         end.record()
@@ -153,7 +153,7 @@ def bandwidth() -> float:
     target = torch.empty_like(source)
     best = 0.0
     for _ in range(5):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in "ab")
         begin.record()
         target.copy_(source)
         end.record()

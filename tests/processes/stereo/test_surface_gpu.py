@@ -144,6 +144,7 @@ def test_census_slices_and_half_pixels_are_the_same_to_the_bit(torch: Any, devic
     assert_array_equal(np.isnan(half), np.isnan(fine))
     assert_allclose(half, fine, rtol=3e-7, equal_nan=True)
     ends = (300.0, 730.5)
+    image = rng.uniform(290, 740, (300, 300)).astype(np.float32)
     levels = match.Tones(ends, ends).grey(image, ends)
     assert_array_equal(grey(up(torch, image, device), ends).cpu().numpy(), levels)
 
