@@ -6,8 +6,9 @@
 #   make up      the stack alone
 #   make test    what CI runs: linters and all tests, on a PostGIS and a Redis of their own
 #   make check   the linters alone
-#   make bench   accuracy and speed, as the README shows them
-#   make bench-peers   the surface model beside CARS's, which it installs in .peers; half an hour or more
+#   make bench   accuracy and speed, as the README shows them; half an hour
+#   make bench-peers   beside CARS, Bulldozer, CSF and buildingregulariser, which it installs in .peers;
+#                an hour or more
 #   make clean   removes what make made; your data folder stays
 #
 # A machine without a GPU that would rather not fetch the CUDA build of torch:
@@ -44,11 +45,14 @@ up: env
 	@$(BIN)/orograph up
 
 bench: test-env
-	$(BIN)/python tests/benchmarks/accuracy.py
-	$(BIN)/python tests/benchmarks/speed.py
+	@for name in accuracy speed speed_area segmentation roofs tilesets; do \
+	    echo "== $$name"; $(BIN)/python tests/benchmarks/$$name.py || exit 1; \
+	done
 
 bench-peers: system .venv/.made
 	$(BIN)/python tests/benchmarks/peers.py $(PEERS)
+	$(BIN)/python tests/benchmarks/peers_terrain.py
+	$(BIN)/python tests/benchmarks/outlines.py
 
 clean:
 	rm -rf .venv build *.egg-info tiles/viewer/node_modules tests/node/node_modules
