@@ -7,7 +7,8 @@
 The guardian is a process of its own because native code in a child may hold the interpreter for
 minutes, and because a fork of a process with threads is not safe. It gives up the leases of a
 child that died at once, ends one that computes a dismissed job, and starts Celery again should it
-end. Each process dies with its parent, however that ended.
+end or take no message though some wait: a broker that goes away in the middle of an acknowledgment
+now and then leaves Celery deaf. Each process dies with its parent, however that ended.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from workers.sweep import EVERY_S, sweep
 TURN_S = 1.0
 DISMISSED_GRACE_S = 5.0
 CELERY_RESTART_S = 2.0
+DEAF_S = 20.0
+"""A message waits no longer for a pool that does nothing; starting one takes a few seconds."""
 PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("orograph.worker")
@@ -121,12 +124,18 @@ def _guard(settings: WorkerSettings) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{int(time.time())}"
     stopped = Stopped()
     turns = Turns(settings.database_url)
+    silence = Silence()
     # A broker that is away is waited for: in a thread, for leases do not wait.
-    postman = threading.Thread(target=_deliver, args=(settings, stopped), daemon=True)
+    postman = threading.Thread(
+        target=_deliver, args=(settings, name, silence, stopped), daemon=True
+    )
     postman.start()
     celery: subprocess.Popen[bytes] | None = None
     try:
         while not stopped:
+            if celery is not None and silence.too_long():
+                log.error("messages wait, but Celery takes none: ending it")
+                _end(celery)
             if celery is None or celery.poll() is not None:
                 if celery is not None:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
@@ -134,6 +143,7 @@ def _guard(settings: WorkerSettings) -> int:
                 celery = subprocess.Popen(
                     [sys.executable, "-m", "workers.guardian", "--pool", name]
                 )
+                silence.ends()
             turns.take(partial(jobs.appear, worker=name, queues=settings.queues))
             turns.take(partial(watch, worker=name, celery_pid=celery.pid))
             stopped.wait(TURN_S)
@@ -145,13 +155,21 @@ def _guard(settings: WorkerSettings) -> int:
     return 0
 
 
-def _deliver(settings: WorkerSettings, stopped: Stopped) -> None:
-    """Send again what was lost, and sweep, until *stopped*."""
+def _deliver(settings: WorkerSettings, name: str, silence: Silence, stopped: Stopped) -> None:
+    """Send again what was lost, hear whether messages wait for nothing, sweep, until *stopped*."""
     app = celery_app(settings.broker_url)
     turns = Turns(settings.database_url)
     swept_at = -EVERY_S
+
+    def turn(connection: psycopg.Connection[Any]) -> None:
+        waiting = deliver(connection, app, settings.queues)
+        if waiting and not jobs.held(connection, name):
+            silence.goes_on()
+        else:
+            silence.ends()
+
     while not stopped:
-        turns.take(lambda connection: deliver(connection, app, settings.queues))
+        turns.take(turn)
         if time.monotonic() - swept_at > EVERY_S:
             swept_at = time.monotonic()
             keep_s = settings.keep_uploads_days * 24 * 3600.0
@@ -177,6 +195,26 @@ class Turns:
             self._connection = None
         except Exception:
             log.exception("a turn failed; the next one will tell whether it matters")
+
+
+class Silence:
+    """How long messages have waited while the pool did nothing."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def goes_on(self) -> None:
+        """Count from now, unless counting already."""
+        self._since = self._since or time.monotonic()
+
+    def ends(self) -> None:
+        """Begin anew: nothing waits, the pool computes, or it was just started."""
+        self._since = None
+
+    def too_long(self) -> bool:
+        """Say whether it has lasted DEAF_S."""
+        since = self._since
+        return since is not None and time.monotonic() - since > DEAF_S
 
 
 class Stopped:
@@ -212,33 +250,37 @@ def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> 
             os.kill(pid, signal.SIGKILL)
 
 
-def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[str]) -> None:
-    """Send again the jobs whose worker or whose message is lost, or whose queue is not served."""
+def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[str]) -> bool:
+    """Send again the jobs whose worker or whose message is lost, or whose queue is not served.
+
+    Says whether messages wait in *queues*.
+    """
     for job_id, queue in jobs.reap(connection):
         log.warning("job %s lost its worker: sent again", job_id)
         enqueue(app, job_id, queue)
     for job_id, queue in jobs.stranded(connection):
         log.warning("job %s waited for a worker that is gone: now for one with %s", job_id, queue)
         enqueue(app, job_id, queue)
-    for queue in queues:
-        if _is_empty(app, queue):
-            for job_id in jobs.forgotten(connection, queue):
-                log.warning("job %s lost its message: sent again", job_id)
-                enqueue(app, job_id, queue)
-
-
-def _is_empty(app: Celery, queue: str) -> bool:
-    """Say whether the broker holds no message; False where it cannot be asked."""
     try:
-        with app.connection_for_write() as connection:
-            # as Celery declares it, so that asking first does not make a queue of another kind
-            declared = connection.default_channel.queue_declare(
-                queue=queue, durable=True, auto_delete=False
-            )
-            return int(declared.message_count) == 0
+        waiting = {queue: _messages(app, queue) for queue in queues}
     except (BrokerDown, OSError) as error:
         log.warning("the broker is away: %s", error)
         return False
+    for queue in (queue for queue, messages in waiting.items() if messages == 0):
+        for job_id in jobs.forgotten(connection, queue):
+            log.warning("job %s lost its message: sent again", job_id)
+            enqueue(app, job_id, queue)
+    return any(waiting.values())
+
+
+def _messages(app: Celery, queue: str) -> int:
+    """Return how many messages the broker holds. Raises BrokerDown or OSError."""
+    with app.connection_for_write() as connection:
+        # as Celery declares it, so that asking first does not make a queue of another kind
+        declared = connection.default_channel.queue_declare(
+            queue=queue, durable=True, auto_delete=False
+        )
+        return int(declared.message_count)
 
 
 def _living(parent: int) -> list[int]:

@@ -20,7 +20,7 @@ from celery import Celery
 from psycopg.types.json import Jsonb
 
 from server.local import FOLDERS, worker_process
-from server.private import redis
+from server.private import child, redis
 from server.settings import Settings
 from workers import jobs
 from workers.app import celery_app, enqueue
@@ -243,7 +243,27 @@ def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
             late = jobs.create(made.conn, "echo", {"inputs": {"message": "late"}})
             old(made, late)
             with redis(log, at=path):
-                made.until(late.id, "successful")
+                made.until(late.id, "successful", patience_s=90)
+
+
+def test_a_pool_that_takes_no_message_is_started_again(
+    alone: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = "from workers import guardian, jobs\n"
+    impatient += "guardian.DEAF_S, jobs.RESEND_S = 6.0, 1.0\n"
+    impatient += "guardian.main([])"
+    monkeypatch.setenv("OROGRAPH_DATA", str(alone.settings.data))
+    monkeypatch.setenv("OROGRAPH_DATABASE_URL", str(alone.settings.database_url))
+    monkeypatch.setenv("OROGRAPH_BROKER_URL", str(alone.settings.broker_url))
+    with (
+        (alone.settings.data / "log/worker.log").open("ab") as output,
+        child([sys.executable, "-c", impatient], output, stop=signal.SIGTERM) as guardian,
+    ):
+        alone.until(alone.send(message="it hears"), "successful")
+        (pool,) = psutil.Process(guardian.pid).children()
+        pool.suspend()
+        alone.until(alone.send(message="it hears again"), "successful", patience_s=90)
+    assert "messages wait, but Celery takes none" in alone.log()
 
 
 def old(made: Bench, job: jobs.Job) -> None:
