@@ -156,7 +156,8 @@ def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) 
     nearest = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
     away_m = ndimage.distance_transform_edt(~mask) * cell_m
 
-    band = (away_m >= 2.5) & (away_m <= 3.5)
+    # wider where cells are
+    band = (away_m >= 2.5) & (away_m <= max(3.5, 1.5 * cell_m))
     inside = tuple(index[band] for index in nearest)
     owner, drop = names[inside], surface[inside] - surface[band]
     seen = np.isfinite(drop)
@@ -168,7 +169,7 @@ def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) 
     down = np.where(asked > 0, lower / np.maximum(asked, BEYOND), 0.7)
     unseen = np.bincount(owner, ~seen, minlength=count + 1) / np.maximum(cells, 1)
 
-    beside = (away_m > 0) & (away_m <= 0.8)
+    beside = (away_m > 0) & (away_m <= max(0.8, cell_m))
     owner_beside = names[tuple(index[beside] for index in nearest)]
     steps = _medians(_steps(surface, cell_m)[beside], owner_beside, number)
     return Walls(down, steps / np.maximum(_medians(drop, owner, number), 1.0), unseen)
@@ -206,6 +207,8 @@ def _pictured(
 
 
 def _medians(values: Floats, names: NDArray[np.int32], number: NDArray[np.int64]) -> Floats:
+    if values.size == 0:
+        return np.zeros(number.shape)
     known = np.isfinite(values)
     found = ndimage.median(np.where(known, values, 0.0), np.where(known, names, 0), number)
     return np.asarray(np.nan_to_num(np.asarray(found, float)))

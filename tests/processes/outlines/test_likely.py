@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from processes.outlines.likely import likely_houses
 from processes.outlines.segment import WIDE_M, Sample, building_mask, buildings_only, roughness
@@ -79,3 +80,16 @@ def test_no_object_is_no_house(hillside):
     sample, _ = hillside
     nothing = np.zeros(ROW.shape, bool)
     assert not buildings_only(nothing, sample, CELL_M).any()
+
+
+@pytest.mark.parametrize("cell_m", [0.5, 1.0, 2.45, 5.0])
+def test_houses_stand_on_walls_in_cells_of_any_size(cell_m):
+    above = np.where(HOUSE, 20.0, 0.0)
+    sample = Sample(100.0 + above, above, {})
+    assert_array_equal(buildings_only(HOUSE, sample, cell_m), HOUSE)
+
+
+def test_what_fills_its_block_has_no_walls_to_ask():
+    everything = np.ones(ROW.shape, bool)
+    sample = Sample(np.full(ROW.shape, 120.0), np.full(ROW.shape, 20.0), {})
+    assert buildings_only(everything, sample, CELL_M).shape == everything.shape
