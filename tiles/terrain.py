@@ -59,7 +59,13 @@ def write_terrain(
     builder = _Builder(dtm, dtm.grid, folder, picture, tolerance_m, progress)
     square = builder.square(0, 0, 0)
     root = builder.finished(square, square.off_m) if square else None
-    return write_document(root, folder, listed=builder.count <= LISTED, axes=builder.axes)
+    return write_document(
+        root,
+        folder,
+        listed=builder.count <= LISTED,
+        error_m=dtm.grid.cell_m * max(dtm.grid.shape),  # else one exact tile is never worth showing
+        axes=builder.axes,
+    )
 
 
 @dataclass(frozen=True)
