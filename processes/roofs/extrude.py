@@ -32,7 +32,11 @@ def tidy(outline: BaseGeometry) -> list[Polygon]:
     """
     import shapely
 
-    plain = shapely.remove_repeated_points(shapely.force_2d(outline), LEAST_EDGE_M)
+    plain = shapely.force_2d(outline)
+    try:
+        plain = shapely.remove_repeated_points(plain, LEAST_EDGE_M)
+    except shapely.GEOSException:  # a whole ring would be one point: such rings go
+        plain = shapely.set_precision(shapely.make_valid(plain), LEAST_EDGE_M)
     if not plain.is_valid:
         plain = shapely.make_valid(plain)
     snapped = shapely.set_precision(plain, STEP_M)

@@ -62,6 +62,14 @@ def test_parts_are_kept_apart_and_specks_dropped():
     assert sorted(part.area for part in parts) == [20, 25]
 
 
+def test_rings_of_a_few_millimetres_go():
+    speck = [(5.0, 5.0), (5.004, 5.0), (5.002, 5.004)]
+    house = [(0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0)]
+    (part,) = tidy(Polygon(house, [speck]))
+    assert part.equals(Polygon(house))
+    assert tidy(Polygon(speck)) == []
+
+
 def test_nothing_is_left_of_a_line():
     assert tidy(Polygon([(0, 0), (5, 0), (10, 0)])) == []
 
