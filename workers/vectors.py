@@ -12,19 +12,40 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from processes.core.errors import AssetUnreadable
 
+GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")
+"""Application ids of version 1.2 and above, 1.0 and 1.1."""
+SHAPEFILE = b"\x00\x00\x27\x0a"
 UNDATED = "1970-01-01T00:00:00.000Z"
 
 
 def read_vector(path: Path, shown: str) -> geopandas.GeoDataFrame:
     """Return the file's features. Raises AssetUnreadable; *shown* is its name in messages."""
-    with path.open("rb") as file:
-        parquet = file.read(4) == b"PAR1"
     try:
-        return geopandas.read_parquet(path) if parquet else geopandas.read_file(path)
+        address = _address(path)
+        return geopandas.read_file(address) if address else geopandas.read_parquet(path)
     except (DataSourceError, DataLayerError, pyarrow.ArrowException, ValueError):
         raise AssetUnreadable(
             f"{shown} is not a readable vector file: GeoParquet, GeoPackage or GeoJSON is expected"
         ) from None
+
+
+def _address(path: Path) -> str | None:
+    """Return what GDAL shall open, None for GeoParquet. Raises ValueError for what else there is.
+
+    GDAL goes by content: a VRT, a GDALG pipeline and others, whatever they are called, may name
+    any file or address. So only formats that hold their own features get to it.
+    """
+    with path.open("rb") as file:
+        start = file.read(128)
+    if start.startswith(b"PAR1"):
+        return None
+    if start.startswith(b"SQLite format 3\0") and start[68:72] in GEOPACKAGES:
+        return str(path)
+    if start.startswith(SHAPEFILE):
+        return str(path)
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return f"GeoJSON:{path}"
+    raise ValueError
 
 
 def write_geoparquet(frame: geopandas.GeoDataFrame, path: Path) -> None:
