@@ -60,7 +60,8 @@ class DtmOutputs(Outputs):
 def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     """Find the ground in blocks, span it coarsely over everything, then finely in blocks."""
     from processes.terrain.ground import ground_and_bridges
-    from processes.terrain.span import at_cells, spanned_about
+    from processes.terrain.smooth import at_cells
+    from processes.terrain.span import spanned_about
 
     surface = work.open_raster(inputs.dsm)
     grid = metric_grid(surface)

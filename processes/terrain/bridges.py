@@ -19,6 +19,10 @@ FALL_M, WITHIN_M = 2.5, 2.5
 LEVEL = 0.12
 """Slope that a deck may have across."""
 LEAST_M2, LEAST_WIDTH_M = 25.0, 2.5
+FOOT_M = 2
+"""So far beyond the fall the land lies as it is."""
+ASKED_M = 1.0
+"""Cells are asked at so wide a stride."""
 WAYS = 8
 """Directions tried, over half a turn."""
 
@@ -26,76 +30,97 @@ Heights = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def bridges(surface: Heights, ground: Mask, cell_m: float) -> Mask:
-    """Return the cells of decks among *ground*, their edges included; *surface* is gap-free."""
+def bridges(surface: Heights, ground: Mask, cell_m: float) -> tuple[Mask, Heights]:
+    """Return the cells of decks among *ground*, their edges included, and the ground below them.
+
+    *surface* is gap-free. The ground is the line between the feet of both falls, NaN elsewhere: a
+    membrane would climb to the abutments, which are as high as the deck.
+    """
     angles = np.arange(WAYS) * np.pi / WAYS
     # only what is near a fall can be a deck
     reach = _disc(WITHIN_M / cell_m)
     edge = surface - cv2.erode(surface, reach) > FALL_M
     if not (edge & ground).any():
-        return np.zeros(ground.shape, bool)
+        return np.zeros(ground.shape, bool), np.full(ground.shape, np.nan, np.float32)
     away = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5)
     asked = ground & (away * cell_m <= HALF_WIDTH_M)
     drow, dcol = np.sin(angles) / cell_m, np.cos(angles) / cell_m
-    found = _decks(surface, asked, drow, dcol, int(HALF_WIDTH_M)).astype(np.uint8)
+    stride = max(1, round(ASKED_M / cell_m))
+    below = _below(surface, asked, drow, dcol, int(HALF_WIDTH_M), stride)
+    below = np.repeat(np.repeat(below, stride, 0), stride, 1)[: ground.shape[0], : ground.shape[1]]
+    found = (np.isfinite(below) & asked).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(LEAST_WIDTH_M / 2 / cell_m))
     _, label, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] * cell_m**2 >= LEAST_M2
     large[0] = False
-    core = large[label].astype(np.uint8)
-    return np.asarray((cv2.dilate(core, reach) > 0) & (ground | edge), bool)
+    core = large[label]
+    decks = (cv2.dilate(core.astype(np.uint8), reach) > 0) & (ground | edge)
+    return np.asarray(decks), np.where(core, below, np.nan).astype(np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _decks(
+def _below(
     surface: Heights,
     asked: Mask,
     drow: NDArray[np.float64],
     dcol: NDArray[np.float64],
     reach: int,
-) -> Mask:
-    """Return the asked cells from which, in one direction and its opposite, the land falls.
+    stride: int,
+) -> Heights:
+    """Return the ground below asked cells from which, one way and its opposite, the land falls.
 
-    *drow* and *dcol* are steps of one metre; between cell and fall everything is level.
+    Of blocks of *stride* by *stride* cells the first is asked. *drow* and *dcol* are steps of one
+    metre. Of several ways the shortest counts. NaN elsewhere.
     """
     rows, cols = surface.shape
-    out = np.zeros((rows, cols), np.bool_)
-    for row in range(rows):
-        for col in range(cols):
+    out = np.full(
+        ((rows + stride - 1) // stride, (cols + stride - 1) // stride), np.nan, np.float32
+    )
+    for row in range(0, rows, stride):
+        for col in range(0, cols, stride):
             if not asked[row, col]:
                 continue
-            here = surface[row, col]
+            shortest = 2 * reach + 20.0
             for way in range(len(drow)):
-                both = True
-                for sign in (1.0, -1.0):
-                    falls = False
-                    for t in range(1, reach + 4):
-                        r = int(np.round(row + sign * t * drow[way]))
-                        c = int(np.round(col + sign * t * dcol[way]))
-                        if r < 0 or r >= rows or c < 0 or c >= cols:
-                            break
-                        off = surface[r, c] - here
-                        if abs(off) <= 0.5 + LEVEL * t:
-                            continue
-                        if off > 0:
-                            break
-                        # off the deck: is it down by a wall?
-                        for more in range(3):
-                            r = int(np.round(row + sign * (t + more) * drow[way]))
-                            c = int(np.round(col + sign * (t + more) * dcol[way]))
-                            if r < 0 or r >= rows or c < 0 or c >= cols:
-                                break
-                            if here - surface[r, c] >= FALL_M:
-                                falls = True
-                                break
-                        break
-                    if not falls:
-                        both = False
-                        break
-                if both:
-                    out[row, col] = True
-                    break
+                ahead, foot = _foot(surface, row, col, drow[way], dcol[way], reach)
+                if np.isnan(foot):
+                    continue
+                behind, other = _foot(surface, row, col, -drow[way], -dcol[way], reach)
+                if np.isnan(other) or ahead + behind >= shortest:
+                    continue
+                shortest = ahead + behind
+                out[row // stride, col // stride] = (foot * behind + other * ahead) / shortest
     return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _foot(
+    surface: Heights, row: int, col: int, drow: float, dcol: float, reach: int
+) -> tuple[float, float]:
+    """Return how far away, and how high, the land is where it has fallen by a wall; else NaN."""
+    rows, cols = surface.shape
+    here = surface[row, col]
+    last, left = here, 0
+    for t in range(1, reach + 4 + FOOT_M):
+        r, c = int(np.round(row + t * drow)), int(np.round(col + t * dcol))
+        if r < 0 or r >= rows or c < 0 or c >= cols:
+            break
+        if left == 0:
+            if abs(surface[r, c] - here) <= 0.5 + LEVEL * t:
+                last = surface[r, c]
+                continue
+            if surface[r, c] > here or t >= reach + 4:
+                break
+            left = t
+        if last - surface[r, c] >= FALL_M and t < left + 3:
+            at = t + FOOT_M
+            r, c = int(np.round(row + at * drow)), int(np.round(col + at * dcol))
+            if r < 0 or r >= rows or c < 0 or c >= cols:
+                break
+            return float(at), float(surface[r, c])
+        if t >= left + 3:
+            break
+    return 0.0, np.nan
 
 
 def _disc(radius_px: float) -> NDArray[np.uint8]:

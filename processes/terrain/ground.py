@@ -53,9 +53,11 @@ def ground_and_bridges(
     heights = np.where(known, calm, np.nan).astype(np.float32)
     relief = heights - trend(calm, cell_m)
     ground, cuts = ground_cells(heights, relief, cell_m, largest_object_m)
-    decks = bridges(calm, ground, cell_m) & known
+    decks, below = bridges(calm, ground, cell_m)
+    decks &= known
     ground, cuts = ground & ~decks, cuts & ~decks
     seen = refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
     brink = brinks(heights, seen, ground, cuts, cell_m)
     seen = np.where(brink, heights, seen).astype(np.float32)
+    seen = np.where(decks, below, seen)
     return taken_back(seen, dsm, decks, cell_m), decks

@@ -8,13 +8,15 @@ everything around it, a street or a courtyard steps down, and open land hardly s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.terrain.nearest import nearest, nearest_filled
-from processes.terrain.span import spanned
+from processes.terrain.span import spanned_roughly
 
 REACH_M = 1.5
 """Radius in which a step is looked for."""
@@ -108,13 +110,25 @@ def _above_ground(
     seen = ground[label]
     if not seen.any():
         return np.full(ground.size, np.inf), np.zeros(ground.size)
-    surface = spanned(np.where(seen, heights, np.nan), cell_m)
+    surface = spanned_roughly(np.where(seen, heights, np.nan), cell_m)
     distance = cv2.distanceTransform((~seen).astype(np.uint8), cv2.DIST_L2, 5)
-    inside = label > 0
-    cells = np.maximum(np.bincount(label[inside], minlength=ground.size), 1)
-    above = np.bincount(label[inside], (heights - surface)[inside], ground.size) / cells
-    away = np.bincount(label[inside], distance[inside], ground.size) / cells
+    above, away = _means(label, heights - surface, distance, ground.size)
     return above, away * cell_m
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _means(label: NDArray[np.int32], one: Heights, other: Heights, count: int) -> Any:
+    """Return the means of two rasters over each label but 0."""
+    rows, cols = label.shape
+    cells, first, second = np.zeros(count), np.zeros(count), np.zeros(count)
+    for row in range(rows):
+        for col in range(cols):
+            at = label[row, col]
+            if at > 0:
+                cells[at] += 1
+                first[at] += one[row, col]
+                second[at] += other[row, col]
+    return first / np.maximum(cells, 1), second / np.maximum(cells, 1)
 
 
 def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regions:
@@ -183,9 +197,17 @@ def _widths(
 ) -> NDArray[np.float64]:
     # Land goes on beyond the rim of what was observed, whatever its shape.
     inner = cv2.distanceTransform(((label > 0) | ~seen).astype(np.uint8), cv2.DIST_L2, 5)
-    width = np.zeros(count, np.float64)
-    np.maximum.at(width, label.ravel(), inner.ravel())
-    return 2 * width * cell_m
+    return np.asarray(_largest(label, inner, count) * 2 * cell_m)
+
+
+@njit(cache=True, nogil=True)
+def _largest(label: NDArray[np.int32], values: Heights, count: int) -> Any:
+    found = np.zeros(count)
+    for row in range(label.shape[0]):
+        for col in range(label.shape[1]):
+            at = label[row, col]
+            found[at] = max(found[at], values[row, col])
+    return found
 
 
 def _border_steps(
@@ -201,30 +223,51 @@ def _border_steps(
     heights of the cells they came from are compared. The third table is `Regions.one_sided`, the
     fourth `Regions.rise_m`.
     """
-    length, up, down, unseen, rises = (np.zeros(count, np.float64) for _ in range(5))
-    facing = np.zeros((2, count))
     if count < 3:
-        return up, down, up, rises
+        return np.zeros(count), np.zeros(count), np.zeros(count), np.zeros(count)
     source, distance = nearest(label > 0)
     owner, level = label.ravel()[source], heights.ravel()[source]
-    for axis, (here, there) in enumerate(
-        (
-            ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-            ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-        )
-    ):
-        apart = (owner[here] != owner[there]) & seen[here] & seen[there]
-        near = (distance[here] + distance[there]) * cell_m <= ACROSS_M
-        meet = apart & near
-        step = level[here][meet] - level[there][meet]
-        for region, rise, way in ((owner[here], step, 1.0), (owner[there], -step, -1.0)):
-            higher = np.bincount(region[meet], rise > MIN_STEP_M, minlength=count)
-            length += np.bincount(region[meet], minlength=count)
-            up += higher
-            rises += np.bincount(region[meet], np.maximum(rise, 0) * (rise > MIN_STEP_M), count)
-            down += np.bincount(region[meet], rise < -MIN_STEP_M, minlength=count)
-            unseen += np.bincount(region[apart & ~near], minlength=count)
-            facing[axis] += way * higher
-    one_sided = np.abs(facing).sum(axis=0) / np.maximum(up + unseen, 1)
+    table = _borders(owner, level, distance, seen, ACROSS_M / cell_m, count)
+    length, up, down, unseen, rises, facing_east, facing_south = table
+    one_sided = (np.abs(facing_east) + np.abs(facing_south)) / np.maximum(up + unseen, 1)
     length, rise_m = np.maximum(length, 1), rises / np.maximum(up, 1)
     return up / length, down / length, one_sided, rise_m
+
+
+@njit(cache=True, nogil=True)
+def _borders(
+    owner: NDArray[np.int32],
+    level: Heights,
+    distance: Heights,
+    seen: NDArray[np.bool_],
+    across_px: float,
+    count: int,
+) -> Any:
+    """Return of each region the cells of its border, those where it is higher, where it is lower,
+    those where nothing is near, the sum of rises, and how many more face one way, in two axes."""
+    rows, cols = owner.shape
+    table = np.zeros((7, count))
+    for row in range(rows):
+        for col in range(cols):
+            one = owner[row, col]
+            for axis in range(2):
+                r, c = row + axis, col + 1 - axis
+                if r >= rows or c >= cols or not (seen[row, col] and seen[r, c]):
+                    continue
+                other = owner[r, c]
+                if one == other:
+                    continue
+                if distance[row, col] + distance[r, c] > across_px:
+                    table[3, one] += 1
+                    table[3, other] += 1
+                    continue
+                table[0, one] += 1
+                table[0, other] += 1
+                rise = level[row, col] - level[r, c]
+                if abs(rise) > MIN_STEP_M:
+                    high, low, way = (one, other, 1) if rise > 0 else (other, one, -1)
+                    table[1, high] += 1
+                    table[2, low] += 1
+                    table[4, high] += abs(rise)
+                    table[5 + axis, high] += way
+    return table

@@ -8,14 +8,13 @@ large the area is, and once finely, block by block, about the coarse one.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.fill import fill
-from processes.terrain.smooth import continued, planes
+from processes.terrain.smooth import at_cells, planes
 
-COARSE_M = 4.0
+COARSE_M, ROUGH_M = 4.0, 2.0
 REACHES_M = (160.0, 40.0)
 TRUST = 0.1
 """Share of known weight at which a plane counts as much as the broader one behind it."""
@@ -34,6 +33,15 @@ def spanned(ground: Heights, cell_m: float) -> Heights:
         return fill(ground)
     base = land(coarse, step * cell_m)
     return spanned_about(ground, at_cells(base, step, ground.shape))
+
+
+def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
+    """Return `spanned` at cells of ROUGH_M, interpolated: nothing stays as it was."""
+    step = max(1, round(ROUGH_M / cell_m))
+    rough = coarse_means(ground, step)
+    if not np.isfinite(rough).any():
+        return spanned(ground, cell_m)
+    return at_cells(spanned(rough, step * cell_m), step, ground.shape)
 
 
 def spanned_about(ground: Heights, base: Heights) -> Heights:
@@ -74,18 +82,6 @@ def land(coarse: Heights, cell_m: float) -> Heights:
     """Return the gap-free surface through *coarse*, of which at least one cell is known."""
     slope = _slopes(coarse, cell_m)
     return np.asarray(slope + fill(coarse - slope), np.float32)
-
-
-def at_cells(
-    coarse: Heights, step: int, shape: tuple[int, ...], *, row0: int = 0, col0: int = 0
-) -> Heights:
-    """Return a coarse raster, bilinear, at the fine cells of a window that starts at a cell."""
-    wide = continued(coarse, 1)
-    row = (np.arange(row0, row0 + shape[0], dtype=np.float32) + 0.5) / step + 0.5
-    col = (np.arange(col0, col0 + shape[1], dtype=np.float32) + 0.5) / step + 0.5
-    at_col, at_row = np.meshgrid(col, row)
-    mode = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(wide, at_col, at_row, cv2.INTER_LINEAR, borderMode=mode))
 
 
 def _slopes(coarse: Heights, cell_m: float) -> Heights:

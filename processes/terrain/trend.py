@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.terrain.smooth import continued
-from processes.terrain.span import at_cells
+from processes.terrain.smooth import at_cells, continued
 
 COARSE_M = 4.0
 OPENING_M = 40.0
