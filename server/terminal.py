@@ -29,24 +29,24 @@ class ProgressBar:
     """A bar on a terminal, a line at every new message elsewhere."""
 
     def __enter__(self) -> ProgressBar:
-        from tqdm import tqdm
-
         self._said = ""
-        self._bar = tqdm(
-            total=100,
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-            bar_format="{percentage:3.0f}% |{bar:30}| {elapsed} {desc}",
-        )
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            shape = "{percentage:3.0f}% |{bar:30}| {elapsed} {desc}"
+            self._bar = tqdm(total=100, file=sys.stderr, bar_format=shape)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def show(self, fraction: float, message: str) -> None:
         """Move to *fraction* (0…1) and show *message*."""
-        self._bar.n = round(100 * fraction)
-        self._bar.set_description_str(message)
-        if self._bar.disable and message != self._said:
+        if self._bar is not None:
+            self._bar.n = round(100 * fraction)
+            self._bar.set_description_str(message)
+        elif message != self._said:
             print(f"{100 * fraction:3.0f}% {message}", file=sys.stderr)
         self._said = message
