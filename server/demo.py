@@ -17,8 +17,9 @@ from processes.core.process import Asset
 from processes.qualify import QUALIFY, Kind, QualifyInputs
 from server.auth import HEADER
 from server.local import ended_by_signals, stack, wait
+from server.sender import Sender
 from server.settings import Settings
-from server.submit import Sender, followed
+from server.submit import followed
 from server.terminal import DONE, FAILED
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from server.app import create_app
@@ -49,6 +52,24 @@ def client(place: Settings) -> Iterator[TestClient]:
     """A client of the server of this module."""
     with serving(place) as open_client:
         yield open_client
+
+
+@pytest.fixture(scope="module")
+def server(place: Settings) -> Iterator[str]:
+    """Address of a server that listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        app = create_app(place.model_copy(update={"port": port}))
+        runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False))
+        thread = threading.Thread(target=runner.run, args=([listener],))
+        thread.start()
+        while not runner.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+        runner.should_exit = True
+        thread.join()
 
 
 @dataclass(frozen=True)
