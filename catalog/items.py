@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from catalog.assets import AssetFacts, Band, PointFacts, as_nodata
-from processes.core.process import COG, GEOPARQUET, TILESET
+from processes.core.process import COG, GEOJSON, GEOPACKAGE, GEOPARQUET, TILESET
 from processes.core.raster import Grid
 
 ROOT = "http://root.invalid"
@@ -31,6 +31,9 @@ EXTENSIONS = {
     "eo:": "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
     "web-map-links": "https://stac-extensions.github.io/web-map-links/v1.2.0/schema.json",
 }
+TIFF = "image/tiff; application=geotiff"
+TYPES = {"tif": TIFF, "tiff": TIFF, "jp2": "image/jp2", "parquet": GEOPARQUET, "gpkg": GEOPACKAGE}
+"""Media types of sources by their endings; any other is an Item."""
 PHOTOGRAMMETRY = "eopc"
 LINK_RELS = ("3d-tiles", "xyz", "tilejson")
 COMMON_NAMES = ("pan", "coastal", "blue", "green", "yellow", "red", "rededge", "nir", "swir16")
@@ -191,8 +194,16 @@ def _dates(sources: Sequence[Source]) -> list[datetime]:
     """Return when the sources were taken, earliest first."""
     names = ("start_datetime", "datetime", "end_datetime")
     texts = [source.properties.get(name) for source in sources for name in names]
-    dates = [datetime.fromisoformat(text) for text in texts if isinstance(text, str)]
-    return sorted(date if date.tzinfo else date.replace(tzinfo=UTC) for date in dates)
+    return sorted(date for text in texts if (date := _date(text)))
+
+
+def _date(text: Any) -> datetime | None:
+    """Return a time in UTC; None for what is none, as catalogues hold everything."""
+    try:
+        date = datetime.fromisoformat(text)
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _when(sources: Sequence[Source], made: Made) -> dict[str, str]:
@@ -212,11 +223,19 @@ def _instruments(sources: Sequence[Source]) -> dict[str, Any]:
     """Return platform and constellation where all sources share them, and every instrument."""
     said: dict[str, Any] = {}
     for name in ("platform", "constellation", "mission"):
-        values = {source.properties.get(name) for source in sources}
-        if len(values) == 1 and (value := values.pop()):
-            said[name] = value
-    instruments = [i for source in sources for i in source.properties.get("instruments") or ()]
-    return said | ({"instruments": list(dict.fromkeys(instruments))} if instruments else {})
+        values = [source.properties.get(name) for source in sources]
+        if (
+            values
+            and isinstance(values[0], str)
+            and values[0]
+            and values.count(values[0]) == len(values)
+        ):
+            said[name] = values[0]
+    lists = [source.properties.get("instruments") for source in sources]
+    named = [
+        name for one in lists if isinstance(one, list) for name in one if isinstance(name, str)
+    ]
+    return said | ({"instruments": list(dict.fromkeys(named))} if named else {})
 
 
 def _projection(grid: Grid) -> dict[str, Any]:
@@ -341,7 +360,7 @@ def _inputs(sources: Sequence[Source]) -> list[dict[str, Any]]:
         {
             "rel": "derived_from",
             "href": source.href,
-            "type": "application/geo+json",
+            "type": TYPES.get(source.href.rsplit(".", 1)[-1].lower(), GEOJSON),
             "title": source.id,
         }
         for source in sources

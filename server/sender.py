@@ -180,7 +180,8 @@ def _is_item(value: Any) -> bool:
 
 
 def _is_image(asset: Mapping[str, Any]) -> bool:
-    return "data" in (asset.get("roles") or ())
+    roles = asset.get("roles")
+    return isinstance(roles, list) and "data" in roles
 
 
 def _is_local(href: Any) -> bool:

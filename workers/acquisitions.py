@@ -109,7 +109,7 @@ def _from_stac(
     document: Mapping[str, Any], reader: Reader, base: str | None
 ) -> Iterator[Acquisition]:
     if document["type"] == "FeatureCollection":
-        for item in document.get("features") or ():
+        for item in _entries(document, "features"):
             if isinstance(item, Mapping):
                 yield _from_item(item, reader, base)
         return
@@ -119,7 +119,8 @@ def _from_stac(
 def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acquisition:
     name = str(item.get("id") or "item")
     assets = item.get("assets")
-    assets = {k: a for k, a in (assets or {}).items() if isinstance(a, Mapping) and a.get("href")}
+    assets = assets if isinstance(assets, Mapping) else {}
+    assets = {k: a for k, a in assets.items() if isinstance(a, Mapping) and a.get("href")}
     data = [asset for asset in assets.values() if _is_image(asset)]
     if not data:
         raise EmptyItem(f'STAC Item {name} has no image: give one asset the role "data"')
@@ -162,11 +163,17 @@ def _of(image: Path, documents: Sequence[Path]) -> list[Path]:
 
 
 def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [band for band in asset.get("bands") or () if isinstance(band, Mapping)]
+    return [band for band in _entries(asset, "bands") if isinstance(band, Mapping)]
 
 
 def _roles(asset: Mapping[str, Any]) -> set[str]:
-    return {str(role) for role in asset.get("roles") or ()}
+    return {str(role) for role in _entries(asset, "roles")}
+
+
+def _entries(holder: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list that others wrote; none where it is something else."""
+    found = holder.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _from_raster(path: Path, address: str, reader: Reader) -> Acquisition:
@@ -221,14 +228,14 @@ def _sidecars(path: Path, address: str, reader: Reader) -> list[Path]:
 
 
 def _is_image(asset: Mapping[str, Any]) -> bool:
-    roles = asset.get("roles") or ()
     ending = str(asset["href"]).lower().split("?")[0]
     raster = "tiff" in str(asset.get("type", "")) or "jp2" in str(asset.get("type", ""))
-    return "data" in roles and (raster or ending.endswith(RASTER_ENDINGS) or not _is_rpc(asset))
+    return "data" in _roles(asset) and (raster or ending.endswith(RASTER_ENDINGS) or not _is_rpc(asset))
 
 
 def _is_panchromatic(asset: Mapping[str, Any]) -> bool:
-    bands = [b for b in asset.get("bands") or asset.get("eo:bands") or () if isinstance(b, Mapping)]
+    listed = _entries(asset, "bands") or _entries(asset, "eo:bands")
+    bands = [band for band in listed if isinstance(band, Mapping)]
     names = {str(b.get("eo:common_name") or b.get("common_name") or b.get("name")) for b in bands}
     return len(bands) == 1 and bool(names & {"pan", "panchromatic", "PAN", "P"})
 
@@ -236,7 +243,7 @@ def _is_panchromatic(asset: Mapping[str, Any]) -> bool:
 def _is_rpc(asset: Mapping[str, Any]) -> bool:
     name = PurePosixPath(path_of(str(asset["href"]))).name.lower()
     dimap = name.startswith("rpc_") and name.endswith(".xml")
-    return name.endswith(RPC_ENDINGS) or dimap or "rpc" in (asset.get("roles") or ())
+    return name.endswith(RPC_ENDINGS) or dimap or "rpc" in _roles(asset)
 
 
 def _band_names(bands: Sequence[Mapping[str, Any]]) -> list[str] | None:

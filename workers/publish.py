@@ -162,7 +162,7 @@ def _sources(conn: Conn, inputs: Inputs, reader: Reader) -> Iterator[Source]:
         value = getattr(inputs, name)
         for ref in value if isinstance(value, list) else [value]:
             if isinstance(ref, StacObject):
-                yield from _images(ref, _self_link(ref), reader)
+                yield from _images(ref, self_link(ref), reader)
             elif isinstance(ref, Asset):
                 yield from _asset(conn, ref, reader, several=isinstance(value, list))
 
@@ -188,10 +188,11 @@ def _images(ref: Asset | StacObject, href: str | None, reader: Reader) -> Iterat
         yield Source(image.id, href, image.properties)
 
 
-def _self_link(item: StacObject) -> str | None:
+def self_link(item: StacObject) -> str | None:
     """Return where an item sent within the request says it is from."""
-    links = (item.model_extra or {}).get("links") or []
-    hrefs = [link.get("href") for link in links if isinstance(link, dict) and link["rel"] == "self"]
+    links = (item.model_extra or {}).get("links")
+    known = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    hrefs = [link.get("href") for link in known if link.get("rel") == "self"]
     return next((href for href in hrefs if str(href).startswith(("http://", "https://"))), None)
 
 

@@ -158,6 +158,20 @@ def test_without_dates_the_product_is_of_the_time_it_was_made(facts: list[AssetF
     assert "start_datetime" not in said
 
 
+@pytest.mark.parametrize("odd", ["yesterday", 5, {"a": [1]}, ["a"], "0001-01-01T00:00+14:00"])
+def test_sources_may_say_anything(facts: list[AssetFacts], odd: Any) -> None:
+    names = ("datetime", "platform", "instruments")
+    sources = [Source("a", "https://a.example/a.tif", dict.fromkeys(names, odd)), IMAGES[0]]
+    made = absolute(
+        product_item("k", MADE, facts, collection="c", sources=sources), "https://maps.example"
+    )
+    known = product_item("k", MADE, facts, collection="c", sources=IMAGES[:1])
+    assert made["properties"]["datetime"] == known["properties"]["datetime"]
+    (derived, _) = (link for link in made["links"] if link["rel"] == "derived_from")
+    assert derived["type"] == "image/tiff; application=geotiff"
+    pystac.Item.from_dict(made | {"stac_extensions": []}).validate()
+
+
 def test_links_lead_to_inputs_tiles_and_features(item: dict[str, Any]) -> None:
     key = item["id"]
     found = {(link["rel"], link["href"].removeprefix(ROOT)) for link in item["links"]}

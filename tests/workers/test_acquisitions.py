@@ -66,6 +66,23 @@ def test_an_item_without_image_is_named(reader):
         acquisitions(StacObject.model_validate(item()), reader, None)
 
 
+@pytest.mark.parametrize("assets", [5, [1], {"a": 5}, {"a": {"href": "a.tif", "roles": 5}}])
+def test_an_item_may_hold_anything(reader, assets):
+    stac = {"type": "Feature", "assets": assets}
+    with pytest.raises(EmptyItem):
+        acquisitions(StacObject.model_validate(stac), reader, None)
+
+
+def test_bands_and_roles_may_be_anything(tmp_path, reader):
+    tiff(tmp_path / "a.tif")
+    image = {"href": "a.tif", "roles": ["data", {"a": 1}], "bands": 5, "eo:bands": "many"}
+    stac = StacObject.model_validate(item(image=image, other={"href": "b.xml", "roles": "data"}))
+    (found,) = acquisitions(stac, reader, str(tmp_path / "request.json"))
+    assert found.image == tmp_path / "a.tif"
+    features = StacObject.model_validate({"type": "FeatureCollection", "features": 5})
+    assert acquisitions(features, reader, None) == []
+
+
 def test_an_item_whose_image_is_gone_is_named(tmp_path, reader):
     stac = item(image={"href": "gone.tif", "roles": ["data"]})
     (tmp_path / "item.json").write_text(json.dumps(stac))

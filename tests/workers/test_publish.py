@@ -22,11 +22,12 @@ from catalog.features import features
 from catalog.items import ROOT, absolute
 from catalog.store import get_item
 from processes.core.errors import NoOverlap
-from processes.core.process import Asset, Inputs, Outputs, Process, Workspace
+from processes.core.process import Asset, Inputs, Outputs, Process, StacObject, Workspace
 from processes.core.raster import Grid, Raster
 from processes.qualify import QUALIFY
 from server.settings import Settings
 from workers import jobs
+from workers.publish import self_link
 from workers.sweep import sweep
 from workers.tasks import run_job
 from workers.withdraw import withdraw
@@ -286,6 +287,22 @@ def test_a_product_made_from_another_is_derived_from_its_item(bench: Bench) -> N
     assert item is not None
     derived = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
     assert derived == [f"{ROOT}/stac/collections/orograph/items/{first.key}"]
+
+
+@pytest.mark.parametrize(
+    ("links", "href"),
+    [
+        ([{"rel": "root"}, {"rel": "self", "href": "https://a.example/b.json"}],
+         "https://a.example/b.json"),
+        ([{"href": "https://a.example/b.json"}, 5, None], None),
+        ([{"rel": "self", "href": 5}], None),
+        ("many", None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_links_of_an_item_may_be_anything(links: Any, href: str | None) -> None:
+    item = StacObject.model_validate({"type": "Feature", "links": links})
+    assert self_link(item) == href
 
 
 def test_leftovers_are_swept_and_products_are_not(bench: Bench) -> None:
