@@ -230,7 +230,9 @@ def _sidecars(path: Path, address: str, reader: Reader) -> list[Path]:
 def _is_image(asset: Mapping[str, Any]) -> bool:
     ending = str(asset["href"]).lower().split("?")[0]
     raster = "tiff" in str(asset.get("type", "")) or "jp2" in str(asset.get("type", ""))
-    return "data" in _roles(asset) and (raster or ending.endswith(RASTER_ENDINGS) or not _is_rpc(asset))
+    return "data" in _roles(asset) and (
+        raster or ending.endswith(RASTER_ENDINGS) or not _is_rpc(asset)
+    )
 
 
 def _is_panchromatic(asset: Mapping[str, Any]) -> bool:
