@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_REDIRECTS = 5
-CHUNK_BYTES = 1 << 20
+FREE_BYTES, MOST_TIMES = 64 * 2**20, 200
+"""What is sent compressed may grow so many times once it is larger than that."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Reader:
     allowed_hosts: tuple[str, ...] = ()
     max_bytes: int = 20 * 2**30
     timeout_s: float = 60.0
+    """How long a server may be silent, and answer at any speed."""
+    slowest_bytes_s: float = 1000.0
+    """What it must send a second after that: a worker is not to be held up by a trickle."""
 
     def local(self, href: str, base: str | None = None) -> tuple[Path, str]:
         """Return the file behind *href* and its full address, against which others resolve.
@@ -126,10 +131,20 @@ class Reader:
         raise AssetMissing(f"{address} redirects more than {MAX_REDIRECTS} times")
 
     def _stored(self, response: httpx.Response, address: str, target: Path) -> None:
-        size = 0
+        size, start = 0, time.monotonic()
         with target.open("wb") as file:
-            for chunk in response.iter_bytes(CHUNK_BYTES):
+            # as they come: waiting for a whole chunk would hide a trickle
+            for chunk in response.iter_bytes():
                 size += len(chunk)
+                sent, taken_s = response.num_bytes_downloaded, time.monotonic() - start
+                if taken_s > self.timeout_s and sent < taken_s * self.slowest_bytes_s:
+                    raise AssetMissing(
+                        f"{address} comes too slowly: {sent} bytes in {taken_s:.0f} s"
+                    )
+                if size > max(FREE_BYTES, MOST_TIMES * sent):
+                    raise AssetUnreadable(
+                        f"{address} is {sent} bytes that unpack to {size} or more"
+                    )
                 if size > self.max_bytes:
                     raise AssetUnreadable(
                         f"{address} exceeds {self.max_bytes} bytes: crop it or raise the limit"

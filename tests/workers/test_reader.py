@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+import zlib
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -39,6 +42,21 @@ class Answers(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"x" * 5000)
+        elif self.path == "/bomb":
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            pack = zlib.compressobj(9, zlib.DEFLATED, 31)
+            with suppress(ConnectionError):
+                for _ in range(100):
+                    self.wfile.write(pack.compress(bytes(1 << 20)) + pack.flush(zlib.Z_SYNC_FLUSH))
+        elif self.path == "/trickle":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.02)
         else:
             self.send_error(404)
 
@@ -146,6 +164,19 @@ def test_a_file_that_is_too_large_stops_and_leaves_nothing(tmp_path, site):
     with pytest.raises(AssetUnreadable, match="1000 bytes"):
         reader.local(f"{site}/file.tif")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_unpacks_without_end_is_refused(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",))
+    with pytest.raises(AssetUnreadable, match="unpack"):
+        reader.local(f"{site}/bomb")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_trickle_does_not_hold_a_worker_up(tmp_path, site):
+    reader = Reader(cache=tmp_path, allowed_hosts=("127.0.0.1",), timeout_s=0.3)
+    with pytest.raises(AssetMissing, match="slowly"):
+        reader.local(f"{site}/trickle")
 
 
 def test_a_missing_page_says_so(tmp_path, site):
