@@ -1,24 +1,23 @@
 """Attached houses told apart: party walls where height or colour steps across a block.
 
-A block of connected building cells is scanned along each of its wall directions. At every
-position a straight cut from edge to edge is judged by what lies on its two sides: roof heights,
-each side extended as a plane to the cut so that slopes and ridges are no steps, and roof colour as
-log ratios, which shading hardly changes. Medians along the cut: chimneys and noise average out.
-A cut must stand out against the scatter along it as well as in metres or colour.
+A block of connected building cells is scanned along each of its wall directions for straight cuts
+from edge to edge (`partywalls`). Signs of a wall add up: houses of one builder differ a little in
+height and a little in colour, and neither alone would do. Each must stand out against the scatter
+along the cut as well as in metres or colour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines.partywalls import BRIGHTNESS, COLOUR, HEIGHT, Reach, Runs, scan
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
 
 Floats = NDArray[np.floating[Any]]
@@ -29,26 +28,27 @@ Mask = NDArray[np.bool_]
 class Signs:
     """What makes a party wall."""
 
-    step_m: float = 0.8
-    chroma: float = 0.06
-    """Change of a band's log ratio to the mean of all bands: about its relative change.
+    step_m: float = 0.6
+    brightness: float = 0.15
+    """Change of log brightness; counts only where the roof has no crease, which shades it."""
+    colour: float = 0.055
+    """Change of the bands' log ratios to their mean, all together: about a relative change.
 
     Across a crease three times as much, since skylight tints the shaded side."""
-    brightness: float = 0.12
-    """Change of log brightness; counts only where the roof has no crease, which shades it."""
     crease: float = 0.35
     """Change of slope, metres a metre, from which a crease is seen."""
-    certainty: float = 4.0
+    certainty: float = 3.0
     """A sign must exceed its standard error along the cut by this factor."""
-    agreement: float = 0.85
-    """Share of the rows across a cut that must step the same way."""
-    depth: float = 0.5
-    """Of a house behind a cut, relative to the cut's length; 60 % of it for steps of height."""
+    agreement: float = 0.9
+    """Share of the places along a cut that must step the same way."""
+    depth: float = 0.9
+    """Of a house behind a cut, relative to the cut's length, below which signs count less."""
+    storey_m: float = 2.0
+    storey_depth_m: float = 6.0
+    """A step of height that is a wall however long, and the depth of a house behind it."""
     min_house_m2: float = 25.0
     min_width_m: float = 4.0
-    window_m: float = 2.0
-    blur_m: float = 0.75
-    """Cells this close to the cut are not asked."""
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]
         return []
     found: list[Cut] = []
     for angle in _directions(outline, cell_m):
-        found += _scan(mask, features, angle, cell_m, signs)
+        found += _walls(scan(mask, features, angle, cell_m, signs.reach), cell_m, signs)
     found.sort(key=lambda cut: -cut.strength)
     kept: list[Cut] = []
     for cut in found:
@@ -167,187 +167,38 @@ def _directions(outline: Contour, cell_m: float) -> list[float]:
     return found
 
 
-def _scan(mask: Mask, features: Floats, angle: float, cell_m: float, signs: Signs) -> list[Cut]:
-    """Return the cuts square to a direction, the best of each neighbourhood."""
-    turn, size = _rotation(mask.shape, angle)
-    flags = cv2.INTER_LINEAR
-    inside = cv2.warpAffine(mask.astype(np.float32), turn, size, flags=flags) > 0.5
-    turned = np.stack(
-        [cv2.warpAffine(f, turn, size, flags=flags, borderValue=float("nan")) for f in features]
-    )
-    steps, creases = _steps(turned, inside, cell_m, signs)
-    left, right = _depths(inside)
-    depth = np.minimum(left, right)
-    steps[:, depth < 0.8 * signs.min_width_m / cell_m] = np.nan
-    shortest = max(4, round(signs.min_width_m / cell_m / 1.5))
-    runs = _runs(steps, creases, inside, depth, shortest)
-    if not len(runs):
-        return []
-    strength = _strength(runs, len(features), signs)
-    runs, strength = runs[strength > 1.0], strength[strength > 1.0]
-    back = cv2.invertAffineTransform(turn)
+def _walls(runs: Runs, cell_m: float, signs: Signs) -> list[Cut]:
+    """Return the cuts of one direction that are walls, each at the middle of those alike."""
+    strength = _strength(runs, cell_m, signs)
     found = []
-    for run, value in zip(runs, strength, strict=True):
+    for index in np.flatnonzero(strength > 1.0).tolist():
         # the gap hides where the wall is: the middle of those that show it as well
-        alike = (np.abs(runs[:, 0] - run[0]) <= 2.0 / cell_m) & (strength > 0.85 * value)
-        alike &= (runs[:, 1] < run[2]) & (runs[:, 2] > run[1])
-        x = float(np.average(runs[alike, 0], weights=strength[alike])) - 0.5
-        ends = np.array([[x, run[1] - 2.0, 1.0], [x, run[2] + 1.0, 1.0]])
-        found.append(Cut(ends @ back.T, float(value)))
+        alike = np.abs(runs.col - runs.col[index]) <= 2.0 / cell_m
+        alike &= strength > 0.85 * strength[index]
+        alike &= (runs.rows[:, 0] < runs.rows[index, 1]) & (runs.rows[:, 1] > runs.rows[index, 0])
+        off = float(np.average(runs.col[alike], weights=strength[alike])) - runs.col[index]
+        along = runs.ends[index, 1] - runs.ends[index, 0]
+        across = np.array([along[1], -along[0]]) / np.hypot(*along)
+        found.append(Cut(runs.ends[index] + off * across, float(strength[index])))
     return found
 
 
-def _rotation(shape: tuple[int, ...], angle: float) -> tuple[Floats, tuple[int, int]]:
-    """Return the affine that lays *angle* along the columns, and the size that holds all."""
-    rows, cols = shape
-    side = int(np.ceil(np.hypot(rows, cols))) + 2
-    c, s = np.cos(angle), np.sin(angle)
-    x0, y0 = (cols - 1) / 2, (rows - 1) / 2
-    middle = (side - 1) / 2
-    turn = np.array(
-        [
-            [c, s, middle - c * x0 - s * y0],
-            [-s, c, middle + s * x0 - c * y0],
-        ]
-    )
-    return turn, (side, side)
-
-
-def _steps(features: Floats, inside: Mask, cell_m: float, signs: Signs) -> tuple[Floats, Floats]:
-    """Return (feature, row, col) of each side's difference across the gap before a column.
-
-    Of a height difference only that counts which the steeper side's slope does not explain; the
-    crease is the change of slope.
-    """
-    window = max(2, round(signs.window_m / cell_m))
-    skip = max(1, round(signs.blur_m / cell_m))
-    half = max(1, window // 2)
-    near = _across(features, inside, skip, window)
-    # a stripe or a skylight is not there any more further on
-    far = _across(features, inside, skip + window, window)
-    lasting = np.isnan(far) | (far * near >= 0.25 * near**2)
-    steps = np.where(lasting, near, 0.0)
-    # means of short windows: two on each side give the slope, the inner two the difference
-    height = features[:1]
-    rise = _across(height, inside, skip, half)[0]
-    left, right = _slopes(height, inside, skip, half)
-    steepest = np.fmax(np.abs(left), np.abs(right))
-    explained = steepest * (2 * skip + half)
-    steps[0] = np.sign(rise) * np.maximum(np.abs(rise) - explained, 0.0)
-    left, right = _slopes(height, inside, skip, round(1.5 * half))
-    return steps, (right - left) / cell_m
-
-
-def _across(features: Floats, inside: Mask, first: int, window: int) -> Floats:
-    """Return means to the right less means to the left, windows starting *first* cells away."""
-    right = _means(features, inside, first, window)
-    return np.asarray(right - _means(features, inside, -first - window, window))
-
-
-def _slopes(height: Floats, inside: Mask, skip: int, half: int) -> tuple[Floats, Floats]:
-    """Return metres a cell on the left and right of a gap, from two windows each."""
-    left_near, left_far, right_near, right_far = (
-        _means(height, inside, first, half)[0]
-        for first in (-skip - half, -skip - 2 * half, skip, skip + half)
-    )
-    return (left_near - left_far) / half, (right_far - right_near) / half
-
-
-def _depths(inside: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return how many inside cells follow one another left of a column, and from it on."""
-    left = np.zeros(inside.shape, np.int32)
-    right = np.zeros(inside.shape, np.int32)
-    for col in range(1, inside.shape[1]):
-        left[:, col] = (left[:, col - 1] + 1) * inside[:, col - 1]
-    for col in range(inside.shape[1] - 2, -1, -1):
-        right[:, col] = (right[:, col + 1] + 1) * inside[:, col]
-    return left, right
-
-
-def _means(features: Floats, inside: Mask, first: int, window: int) -> Floats:
-    """Return means over *window* columns from *first* on, of inside cells; NaN under half full."""
-    known = inside & np.isfinite(features)
-    total = np.cumsum(np.pad(np.where(known, features, 0.0), ((0, 0), (0, 0), (1, 0))), axis=2)
-    count = np.cumsum(np.pad(known, ((0, 0), (0, 0), (1, 0))), axis=2)
-    cols = features.shape[2]
-    start = np.clip(np.arange(cols) + first, 0, cols)
-    stop = np.clip(np.arange(cols) + first + window, 0, cols)
-    number = count[:, :, stop] - count[:, :, start]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = (total[:, :, stop] - total[:, :, start]) / number
-    return np.asarray(np.where(2 * number >= window, mean, np.nan))
-
-
-@njit(cache=True, nogil=True)
-def _median_and_error(values: Floats) -> tuple[Any, Any]:
-    middle = np.median(values)
-    scatter = 1.4826 * np.median(np.abs(values - middle))
-    # neighbouring rows are correlated: one in three is independent
-    return middle, 1.25 * scatter / max(len(values) / 3.0, 1.0) ** 0.5
-
-
-@njit(cache=True, nogil=True)
-def _runs(
-    steps: Floats, creases: Floats, inside: Mask, depth: NDArray[np.int32], shortest: int
-) -> Floats:
-    """Return (col, first row, last row, crease, depth, …) of every cut.
-
-    Then for each feature: step, its error, and the share of rows that step the same way.
-    """
-    kinds, rows, cols = steps.shape
-    found = []
-    for col in range(1, cols):
-        row = 0
-        while row < rows:
-            if not (inside[row, col] and inside[row, col - 1]):
-                row += 1
-                continue
-            first = row
-            while row < rows and inside[row, col] and inside[row, col - 1]:
-                row += 1
-            if row - first < shortest:
-                continue
-            entry = np.zeros(5 + 3 * kinds)
-            entry[0], entry[1], entry[2] = col, first, row
-            asked = 0
-            for kind in range(kinds):
-                values = steps[kind, first:row, col]
-                values = values[np.isfinite(values)]
-                if len(values) >= 0.7 * (row - first):
-                    step, error = _median_and_error(values)
-                    entry[5 + 3 * kind], entry[6 + 3 * kind] = step, error
-                    entry[7 + 3 * kind] = np.mean(values * np.sign(step) > 0)
-                    asked += 1
-            if not asked:
-                continue
-            entry[4] = np.median(depth[first:row, col])
-            slopes = creases[first:row, col]
-            slopes = slopes[np.isfinite(slopes)]
-            if len(slopes):
-                entry[3] = abs(np.median(slopes))
-            found.append(entry)
-    out = np.zeros((len(found), 5 + 3 * kinds))
-    for index in range(len(found)):
-        out[index] = found[index]
-    return out
-
-
-def _strength(runs: Floats, kinds: int, signs: Signs) -> Floats:
+def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     """Return how far each cut exceeds what is asked; above 1 is a wall."""
-    step, error, agreed = runs[:, 5::3], runs[:, 6::3], runs[:, 7::3]
-    size = np.abs(step)
-    clear = np.clip(size / np.maximum(signs.certainty * error, 1e-9), 0, 1)
-    limits = np.array([signs.step_m, signs.brightness, *[signs.chroma] * (kinds - 2)][:kinds])
-    share = clear * (agreed >= signs.agreement) * size / limits
+    size = np.nan_to_num(np.abs(runs.step))
+    error = np.maximum(signs.certainty * np.nan_to_num(runs.error, nan=np.inf), 1e-9)
+    share = np.clip(size / error, 0, 1) * (runs.agreed >= signs.agreement)
+    share *= size / np.array([signs.step_m, signs.brightness, signs.colour])
     # a house is seldom much wider than deep; a ridge runs along it
-    length = runs[:, 2] - runs[:, 1]
-    share[runs[:, 4] < signs.depth * length, 1:] = 0.0
-    share[runs[:, 4] < 0.6 * signs.depth * length] = 0.0
-    creased = runs[:, 3] > signs.crease
-    if kinds > 1:
-        share[creased, 1] = 0.0
-        share[creased, 2:] /= 3.0
-    return np.asarray(share.max(axis=1))
+    length = runs.rows[:, 1] - runs.rows[:, 0]
+    shape = np.clip(runs.depth / (signs.depth * length), 0, 1) ** 2
+    shape[shape < 0.25] = 0.0
+    tall = (size[:, HEIGHT] >= signs.storey_m) & (runs.depth * cell_m >= signs.storey_depth_m)
+    share *= np.where(tall, 1.0, shape)[:, None]
+    creased = ~(runs.crease <= signs.crease)
+    share[creased, BRIGHTNESS] = 0.0
+    share[creased, COLOUR] /= 3.0
+    return np.asarray(np.sqrt((share**2).sum(axis=1)))
 
 
 def _apart(cut: Cut, other: Cut, width_px: float) -> bool:

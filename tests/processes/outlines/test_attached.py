@@ -70,3 +70,39 @@ def test_wings_of_a_ring_are_told_apart():
     assert labels.max() == 2
     assert len(np.unique(labels[mask & (row < 69)])) == 1
     assert len(np.unique(labels[mask & (row > 71)])) == 1
+
+
+def four_bands(mask, tint, seed=0):
+    rng = np.random.default_rng(seed)
+    names = ("red", "green", "blue", "nir")
+    return {
+        name: 900 * np.where(mask, tint[index], 1.0) * (1 + rng.normal(0, 0.02, mask.shape))
+        for index, name in enumerate(names)
+    }
+
+
+def test_signs_that_alone_would_not_do_add_up():
+    mask, surface, _, truth = row_of_houses(step_m=0.0, noise_m=0.05)
+    tints = np.array([(0.97, 1.03, 0.98, 1.0), (1.0,) * 4])
+    bands = four_bands(mask, tints[np.clip(truth - 1, 0, 3) % 2].transpose(2, 0, 1))
+    stepped = surface + 0.5 * ((truth + 1) % 2)
+    assert parts(mask, surface, CELL_M, bands).max() < 4
+    assert parts(mask, stepped, CELL_M).max() < 4
+    assert found(parts(mask, stepped, CELL_M, bands), truth) == (4, 4)
+
+
+def test_houses_of_a_wing_at_a_slant_are_told_apart():
+    row, col = np.mgrid[:160, :200]
+    along = (col - 20) - (row - 20) * 0.75
+    mask = (np.abs(along) < 22) & (row >= 10) & (row < 150)
+    surface = np.where(col < 80, 60.0, 66.0) + 0.0 * row
+    truth = np.where(mask, np.where(col < 80, 1, 2), 0)
+    assert found(parts(mask, surface, CELL_M), truth) == (2, 2)
+
+
+def test_a_porch_belongs_to_its_house():
+    row, col = np.mgrid[:60, :80]
+    house = (row >= 15) & (row < 45) & (col >= 10) & (col < 50)
+    porch = (row >= 20) & (row < 40) & (col >= 50) & (col < 57)
+    surface = np.where(house, 58.0, np.where(porch, 54.5, 50.0))
+    assert parts(house | porch, surface, CELL_M).max() == 1

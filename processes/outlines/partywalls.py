@@ -1,0 +1,281 @@
+"""Straight cuts through a block of houses, and what is to be seen on their two sides.
+
+A block is laid so that cuts are columns. At each position from edge to edge the two sides are
+compared: roof heights, each side extended as a plane to the cut so that slopes and ridges are no
+steps; brightness; colour as log ratios, which shading hardly changes. Medians along the cut:
+chimneys and noise average out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+HEIGHT, BRIGHTNESS, COLOUR = 0, 1, 2
+KINDS = 3
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which cells are asked on either side of a cut, metres."""
+
+    window_m: float = 2.0
+    blur_m: float = 0.75
+    """Cells this close to the cut are not asked."""
+    least_depth_m: float = 3.2
+    """Of houses on both sides of a cut."""
+    least_length_m: float = 4.5
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Cuts of one direction, one a row of each array; NaN where nothing is known."""
+
+    ends: Floats
+    """From (x, y) to (x, y) in cells of the block, (n, 2, 2)."""
+    col: Floats
+    """Position across the cuts, cells."""
+    rows: Floats
+    """From where to where along them, cells (n, 2)."""
+    depth: Floats
+    """Median of the cells behind the cut on the shallower side."""
+    crease: Floats
+    """Change of slope, metres a metre."""
+    step: Floats
+    """Median difference: metres, log brightness, log ratios; (n, 3)."""
+    error: Floats
+    """Standard error of each."""
+    agreed: Floats
+    """Share of places along the cut that step the same way."""
+
+
+def scan(mask: Mask, features: Floats, angle: float, cell_m: float, reach: Reach) -> Runs:
+    """Return every cut square to a direction, from edge to edge.
+
+    *features* are height and, where known, log brightness and log ratios, (feature, row, col).
+    """
+    turn, size = _rotation(mask, angle)
+    inside = cv2.warpAffine(mask.astype(np.float32), turn, size, flags=cv2.INTER_LINEAR) > 0.5
+    turned = np.stack(
+        [
+            cv2.warpAffine(f, turn, size, flags=cv2.INTER_LINEAR, borderValue=float("nan"))
+            for f in features
+        ]
+    )
+    window = max(2, round(reach.window_m / cell_m))
+    skip = max(1, round(reach.blur_m / cell_m))
+    steps = _steps(turned, inside, window, skip, max(1, round(reach.least_depth_m / cell_m)))
+    found = _runs(steps, inside, max(4, round(reach.least_length_m / cell_m)))
+    back = cv2.invertAffineTransform(turn)
+    corners = np.stack(
+        [
+            np.stack([found[:, 0] - 0.5, found[:, 1] - 2.0], axis=1),
+            np.stack([found[:, 0] - 0.5, found[:, 2] + 1.0], axis=1),
+        ],
+        axis=1,
+    )
+    return Runs(
+        ends=corners @ back[:, :2].T + back[:, 2],
+        col=found[:, 0],
+        rows=found[:, 1:3],
+        depth=found[:, 3],
+        crease=found[:, 4] / cell_m,
+        step=found[:, 5::3],
+        error=found[:, 6::3],
+        agreed=found[:, 7::3],
+    )
+
+
+def _rotation(mask: Mask, angle: float) -> tuple[Floats, tuple[int, int]]:
+    """Return the affine that lays *angle* along the columns, and the size that holds the mask."""
+    c, s = np.cos(angle), np.sin(angle)
+    y, x = np.nonzero(mask)
+    along, across = c * x + s * y, c * y - s * x
+    low = np.array([along.min(), across.min()]) - 2
+    turn = np.array([[c, s, -low[0]], [-s, c, -low[1]]])
+    return turn, (int(np.ptp(along)) + 6, int(np.ptp(across)) + 6)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean(total: Floats, count: NDArray[np.int32], first: int, window: int) -> float:
+    """Return the mean of *window* cells from *first* on; NaN where under half are known."""
+    start = min(max(first, 0), len(total) - 1)
+    stop = min(max(first + window, 0), len(total) - 1)
+    number = count[stop] - count[start]
+    if 2 * number < window or number == 0:
+        return np.nan
+    return float((total[stop] - total[start]) / number)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -> Floats:
+    """Return (feature and, last, crease; row, col): the difference across the gap before a column.
+
+    Of a height difference only that counts which the steeper side's slope does not explain. What
+    is not there any more further on, a stripe or a skylight, is nought.
+    """
+    kinds, rows, cols = features.shape
+    out = np.full((kinds + 3, rows, cols), np.nan, np.float32)
+    half, long = max(1, window // 2), round(1.5 * max(1, window // 2))
+    total, count = np.zeros(cols + 1), np.zeros(cols + 1, np.int32)
+    left, right = np.zeros(cols + 1, np.int32), np.zeros(cols + 1, np.int32)
+    for row in range(rows):
+        for col in range(1, cols):
+            left[col] = left[col - 1] + 1 if inside[row, col - 1] else 0
+        for col in range(cols - 1, -1, -1):
+            right[col] = right[col + 1] + 1 if inside[row, col] else 0
+        for kind in range(kinds):
+            base = 0.0
+            for col in range(cols):
+                value = features[kind, row, col]
+                known = inside[row, col] and np.isfinite(value)
+                # heights are large numbers: their sums are not
+                if known and count[col] == 0:
+                    base = value
+                total[col + 1] = total[col] + (value - base if known else 0.0)
+                count[col + 1] = count[col] + (1 if known else 0)
+            for col in range(1, cols):
+                if min(left[col], right[col]) < least:
+                    continue
+                near = _mean(total, count, col + skip, window)
+                near -= _mean(total, count, col - skip - window, window)
+                far = _mean(total, count, col + skip + window, window)
+                far -= _mean(total, count, col - skip - 2 * window, window)
+                if far * near < 0.25 * near * near:
+                    near = 0.0
+                if kind > 0:
+                    out[kind, row, col] = near
+                    continue
+                wide = window if min(left[col], right[col]) >= skip + 2 * window - 1 else half
+                inner_l = _mean(total, count, col - skip - wide, wide)
+                inner_r = _mean(total, count, col + skip, wide)
+                slope_l = (inner_l - _mean(total, count, col - skip - 2 * wide, wide)) / wide
+                slope_r = (_mean(total, count, col + skip + wide, wide) - inner_r) / wide
+                out[0, row, col] = inner_r - inner_l
+                out[kinds + 1, row, col] = slope_l * (2 * skip + wide)
+                out[kinds + 2, row, col] = slope_r * (2 * skip + wide)
+                slope_l = _mean(total, count, col - skip - long, long)
+                slope_l -= _mean(total, count, col - skip - 2 * long, long)
+                slope_r = _mean(total, count, col + skip + long, long)
+                slope_r -= _mean(total, count, col + skip, long)
+                out[kinds, row, col] = (slope_r - slope_l) / long
+    # how deep the houses are goes with the rest
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _depths(inside: Mask) -> NDArray[np.int32]:
+    """Return how many columns one gets on the shallower side of a column without leaving.
+
+    Straight on or askew: a wing that leaves the wall at a slant is not shallow.
+    """
+    rows, cols = inside.shape
+    behind, ahead = np.zeros((rows, cols), np.int32), np.zeros((rows, cols), np.int32)
+    one = np.zeros((2, rows), np.int32)
+    for slant in (0, -1, 1, -2, 2):
+        for side in range(2):
+            one[0, :] = 0
+            for at in range(1, cols):
+                col = at if side == 0 else cols - at
+                cell = col - 1 if side == 0 else col
+                for row in range(rows):
+                    come = row + slant
+                    if not inside[row, cell]:
+                        one[1, row] = 0
+                    elif 0 <= come < rows:
+                        one[1, row] = one[0, come] + 1
+                    else:
+                        one[1, row] = 1
+                one[0, :] = one[1, :]
+                for row in range(rows):
+                    if side == 0:
+                        behind[row, col] = max(behind[row, col], one[1, row])
+                    else:
+                        ahead[row, col] = max(ahead[row, col], one[1, row])
+    return np.minimum(behind, ahead)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _judged(values: Floats, entry: Floats) -> None:
+    """Write median, its standard error, and the share of values of the median's sign."""
+    middle = np.median(values)
+    scatter = 1.4826 * np.median(np.abs(values - middle))
+    # neighbouring rows are correlated: one in three is independent
+    entry[0], entry[1] = middle, 1.25 * scatter / max(len(values) / 3.0, 1.0) ** 0.5
+    entry[2] = np.mean(values * np.sign(middle) > 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
+    """Return (col, first row, last row, depth, crease) of every cut, then per kind what shows."""
+    kinds, rows, cols = steps.shape[0] - 3, steps.shape[1], steps.shape[2]
+    depth = _depths(inside)
+    found = []
+    for col in range(1, cols):
+        row = 0
+        while row < rows:
+            if depth[row, col] == 0:
+                row += 1
+                continue
+            first = row
+            while row < rows and depth[row, col] > 0:
+                row += 1
+            length = row - first
+            if length < shortest:
+                continue
+            entry = np.full(14, np.nan)
+            entry[0], entry[1], entry[2] = col, first, row
+            entry[3], entry[4] = np.median(depth[first:row, col]), np.nan
+            asked = False
+            values = steps[0, first:row, col]
+            known = np.isfinite(values + steps[kinds + 1, first:row, col])
+            known &= np.isfinite(steps[kinds + 2, first:row, col])
+            if known.sum() >= 0.7 * length:
+                values = values[known]
+                left = np.median(steps[kinds + 1, first:row, col][known])
+                right = np.median(steps[kinds + 2, first:row, col][known])
+                low, high = min(left, right, 0.0), max(left, right, 0.0)
+                rise = np.median(values)
+                # what no slope between those of the two sides explains
+                explained = high if rise > high else (low if rise < low else rise)
+                _judged(values - explained, entry[5:8])
+                asked = True
+            if kinds > 1:
+                values = steps[1, first:row, col]
+                values = values[np.isfinite(values)]
+                if len(values) >= 0.7 * length:
+                    _judged(values, entry[8:11])
+                    asked = True
+            if kinds > 2:
+                tint = np.zeros(kinds - 2)
+                for kind in range(2, kinds):
+                    values = steps[kind, first:row, col]
+                    values = values[np.isfinite(values)]
+                    tint[kind - 2] = np.median(values) if len(values) >= 0.7 * length else np.nan
+                size = np.sqrt(np.sum(tint * tint))
+                if size > 0:
+                    # along the direction in which the colours differ
+                    values = np.zeros(length)
+                    for kind in range(2, kinds):
+                        values += steps[kind, first:row, col] * tint[kind - 2] / size
+                    _judged(values[np.isfinite(values)], entry[11:14])
+                    asked = True
+            if not asked:
+                continue
+            slopes = steps[kinds, first:row, col]
+            slopes = slopes[np.isfinite(slopes)]
+            if len(slopes):
+                entry[4] = abs(np.median(slopes))
+            found.append(entry)
+    out = np.zeros((len(found), 14))
+    for index in range(len(found)):
+        out[index] = found[index]
+    return out
