@@ -28,7 +28,7 @@ import uvicorn
 
 from catalog import features
 from catalog.store import ensure_collection
-from server.private import CannotStart, child, postgis, redis
+from server.private import CannotStart, Parts, child, postgis, redis
 from server.settings import Settings
 from workers import callbacks, jobs
 
@@ -90,28 +90,33 @@ def serve(settings: Settings) -> int:
 def stack(settings: Settings) -> Iterator[Stack]:
     """Run everything until the block is left. Raises CannotStart, naming the remedy."""
     settings = settings.model_copy(update={"data": settings.data.resolve()})
-    with ExitStack() as parts:
-        parts.enter_context(_alone_in(settings.data))
-        listener = parts.enter_context(_listener(settings.host, settings.port))
-        settings = parts.enter_context(services(settings))
+    with ExitStack() as kept:
+        entered = kept.enter_context
+        parts: Parts = {}
+        entered(_alone_in(settings.data))
+        listener = entered(_listener(settings.host, settings.port))
+        settings = entered(services(settings, parts))
         migrate(settings.database_url or "")
-        worker = parts.enter_context(worker_process(settings))
-        parts.enter_context(_api(settings, listener))
-        yield Stack(settings, {"worker": worker})
+        parts["worker"] = entered(worker_process(settings))
+        entered(_api(settings, listener))
+        yield Stack(settings, parts)
 
 
 @contextmanager
-def services(settings: Settings) -> Iterator[Settings]:
-    """Run the database and the broker that are not given; yields settings that name both."""
+def services(settings: Settings, parts: Parts) -> Iterator[Settings]:
+    """Run the database and the broker that are not given; yields settings that name both.
+
+    What runs is added to *parts*.
+    """
     logs = settings.data / "log"
-    with ExitStack() as parts:
+    with ExitStack() as kept:
         database_url, broker_url = settings.database_url, settings.broker_url
         if database_url is None:
-            private = postgis(settings.data / "postgres", logs / "postgres.log")
-            database_url = parts.enter_context(private)
+            private = postgis(settings.data / "postgres", logs / "postgres.log", parts=parts)
+            database_url = kept.enter_context(private)
         if broker_url is None:
-            broker_url = parts.enter_context(
-                redis(logs / "redis.log", at=settings.data / "redis.sock")
+            broker_url = kept.enter_context(
+                redis(logs / "redis.log", at=settings.data / "redis.sock", parts=parts)
             )
         yield settings.model_copy(update={"database_url": database_url, "broker_url": broker_url})
 

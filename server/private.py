@@ -37,11 +37,18 @@ class CannotStart(OrographError):
     """A part of the stack cannot be started; the message says what to do."""
 
 
+Parts = dict[str, subprocess.Popen[bytes]]
+"""Programs that run, by what they are called."""
+
+
 @contextmanager
-def postgis(folder: Path, log: Path, *, durable: bool = True) -> Iterator[str]:
+def postgis(
+    folder: Path, log: Path, *, durable: bool = True, parts: Parts | None = None
+) -> Iterator[str]:
     """Run a private PostGIS kept in *folder*; yields the URL of its database `orograph`.
 
-    *durable* False trades safety against power cuts for speed, in tests. Raises CannotStart.
+    *durable* False trades safety against power cuts for speed, in tests. Its process is added to
+    *parts*. Raises CannotStart.
     """
     programs = _postgres_programs()
     account = _unprivileged_account()
@@ -66,6 +73,8 @@ def postgis(folder: Path, log: Path, *, durable: bool = True) -> Iterator[str]:
         url = f"postgresql://{USER}:{password}@127.0.0.1:{port}"
         # SIGINT is PostgreSQL's fast shutdown: SIGTERM would wait for every client.
         with child(command, output, stop=signal.SIGINT, account=account, cwd=home) as server:
+            if parts is not None:
+                parts["postgres"] = server
             _wait_for_postgres(f"{url}/postgres", server, log)
             with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
                 known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [USER])
@@ -75,10 +84,11 @@ def postgis(folder: Path, log: Path, *, durable: bool = True) -> Iterator[str]:
 
 
 @contextmanager
-def redis(log: Path, *, at: Path | None = None) -> Iterator[str]:
+def redis(log: Path, *, at: Path | None = None, parts: Parts | None = None) -> Iterator[str]:
     """Run a private Redis on socket *at*, or one of its own; yields its URL. Raises CannotStart.
 
-    Nothing is kept: PostgreSQL knows every job, so a lost message is sent again.
+    Its process is added to *parts*. Nothing is kept: PostgreSQL knows every job, so a message that
+    is lost is sent again.
     """
     program = shutil.which("redis-server")
     if program is None:
@@ -89,6 +99,8 @@ def redis(log: Path, *, at: Path | None = None) -> Iterator[str]:
         command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
         command += ["--dir", str(path.parent)]
         with child(command, output, stop=signal.SIGTERM) as server:
+            if parts is not None:
+                parts["redis"] = server
             _wait_for(path.exists, server, "Redis", log)
             yield f"redis+socket://{path}?virtual_host=0"
 

@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
-from server.local import migrate, stack
-from server.private import CannotStart, free_port, postgis, redis
+from server.local import Stack, migrate, services, stack, wait
+from server.private import CannotStart, Parts, free_port, postgis, redis
 from server.settings import Settings
 
 PATIENCE_S = 60.0
@@ -104,6 +104,18 @@ def test_one_s_own_database_and_broker_are_used_and_left_alone(
     assert not (data / "postgres").exists()
     with psycopg.connect(database) as connection:
         connection.execute("SELECT count(*) FROM orograph.job")
+
+
+def test_a_part_that_ends_is_noticed(database: str, data: Path) -> None:
+    (data / "log").mkdir(parents=True)
+    parts: Parts = {}
+    with services(Settings(data=data, database_url=database), parts) as settings:
+        running = Stack(settings, parts)
+        assert running.ended() is None
+        parts["redis"].kill()
+        parts["redis"].wait()
+        with pytest.raises(CannotStart, match=r"the redis ended: see .*log/redis\.log"):
+            wait(running)
 
 
 def test_a_port_is_not_taken_from_another_program(data: Path) -> None:
