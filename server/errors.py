@@ -6,6 +6,7 @@ Every fault leaves as an OGC exception (RFC 7807): `application/problem+json`, o
 
 from __future__ import annotations
 
+import errno
 import logging
 import uuid
 from http import HTTPStatus
@@ -96,6 +97,7 @@ STATUS: dict[type[OrographError], tuple[int, str]] = {
     JobFailed: (500, "JobFailed"),
 }
 NAMED = {error.__name__: error for error in STATUS}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 HTTP_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 406: "NotAcceptable"}
 
 
@@ -165,6 +167,21 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(psycopg.OperationalError, no_database)
     app.add_exception_handler(psycopg_pool.PoolTimeout, no_database)
+
+    @app.exception_handler(OSError)
+    async def system(request: Request, error: OSError) -> Response:
+        if error.errno not in NO_ROOM:
+            return await unexpected(request, error)
+        LOG.error("cannot store at %s: %s", request.url.path, error)
+        return answer(
+            request,
+            {
+                "type": "InsufficientStorage",
+                "title": "Insufficient storage",
+                "status": 507,
+                "detail": "the server cannot store it: its operator must make room",
+            },
+        )
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:

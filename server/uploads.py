@@ -40,12 +40,12 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
             return JSONResponse(body, 200)
         if int(request.headers.get("content-length", "0")) > max_bytes:
             raise TooLarge(f"{name} exceeds {max_bytes} bytes: crop it")
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = folder / f".{uuid.uuid4().hex}.part"
         try:
             found = await _received(request, part, max_bytes)
             if found != digest:
                 raise InvalidInput(f"{name} is not what its address says: its SHA-256 is {found}")
+            path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -21,6 +22,8 @@ from workers.reader import Reader
 from workers.workspace import LocalWorkspace, finished
 
 REPORT_EVERY_S = 0.5
+FULL_BYTES = 32 * 2**20
+"""A disk with less than this is full: what could not be written is not there to be counted."""
 
 log = logging.getLogger("orograph.job")
 
@@ -77,9 +80,14 @@ def run_job(
         except MemoryError:
             log.exception("job %s: out of memory", job.id)
             _fail(conn, job, "OutOfMemory", "not enough memory: ask for a smaller area")
-        except Exception:
+        except Exception as fault:
             log.exception("job %s: internal error", job.id)
-            _fail(conn, job, "InternalError", f"internal error, logged under job {job.id}")
+            if _is_full(place.data, fault):
+                _fail(
+                    conn, job, "DiskFull", "the server's disk is full: its operator must make room"
+                )
+            else:
+                _fail(conn, job, "InternalError", f"internal error, logged under job {job.id}")
         finally:
             jobs.let_go(conn, job.id, job.fence)
             shutil.rmtree(folder / str(job.fence), ignore_errors=True)
@@ -149,6 +157,12 @@ def _fail(conn: Conn, job: jobs.Job, kind: str, detail: str) -> None:
         jobs.fail(conn, job.id, job.fence, {"type": kind, "detail": detail})
     except jobs.FenceLost:
         log.info("job %s is not ours any more", job.id)
+
+
+def _is_full(data: Path, fault: Exception) -> bool:
+    """Say whether a disk without room is at fault. GDAL has no errno: what is left tells."""
+    said = isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)
+    return said or shutil.disk_usage(data).free < FULL_BYTES
 
 
 def _reader(place: Place, cache: Path) -> Reader:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from server.app import create_app
+from server.errors import install
 from server.settings import Settings
 
 CONTENT = b"II*\x00" + bytes(range(256)) * 100
@@ -67,3 +70,19 @@ def test_a_file_beyond_the_limit_is_refused(place: Settings, announced: bool) ->
     body = CONTENT + b"x" if announced else chunks()
     answer = client.put(f"/uploads/{'1' * 64}/x.tif", content=body)
     assert answer.status_code == 413
+
+
+def test_a_full_disk_is_said_so() -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.put("/{number}")
+    def write(number: int) -> None:
+        raise OSError(number, "said by the system", "/srv/keys")
+
+    client = TestClient(app)
+    full = client.put(f"/{errno.ENOSPC}")
+    assert (full.status_code, full.json()["type"]) == (507, "InsufficientStorage")
+    other = client.put(f"/{errno.EIO}")
+    assert (other.status_code, other.json()["type"]) == (500, "InternalError")
+    assert "/srv" not in full.text + other.text

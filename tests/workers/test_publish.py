@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -239,6 +240,15 @@ def test_a_named_fault_is_told_and_another_is_not(bench: Bench) -> None:
     assert told.fault == {
         "type": "NoOverlap",
         "detail": "a and b share no ground: choose two images of one place",
+    }
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/keys")
+
+    without_room = bench.job(hill(Hills(between=full).run))
+    assert without_room.fault == {
+        "type": "DiskFull",
+        "detail": "the server's disk is full: its operator must make room",
     }
     hidden = bench.job(hill(Hills(between=broken).run))
     assert hidden.fault == {
