@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from processes.core.errors import InvalidInput, OrographError
 from processes.core.process import Device
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
@@ -33,6 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("orograph: stopped", file=sys.stderr)
         return FAILED
     except Exception as error:
+        if isinstance(error, ValidationError) and error.title == "Settings":
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = "_".join(["OROGRAPH", *(str(part).upper() for part in first["loc"][:1])])
+            print(f"orograph: {name}: {first['msg']}", file=sys.stderr)
+            return BAD_INPUT
         if os.environ.get("OROGRAPH_DEBUG"):
             raise
         print(

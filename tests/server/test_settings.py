@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from server.cli import main
 from server.settings import Settings
 from workers.settings import WorkerSettings
 
@@ -44,3 +45,11 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch):
     monkeypatch.setenv("OROGRAPH_PORT", "")
     assert Settings().api_key is None
     assert Settings().port == 8000
+
+
+def test_a_setting_that_does_not_fit_is_named_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("OROGRAPH_PORT", "many")
+    assert main(["up"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("orograph: OROGRAPH_PORT: ")
+    assert said.count("\n") == 1
