@@ -1,36 +1,47 @@
 """A bank of simple roofs, and which of them a building has.
 
 Over the rectangle around an outline, with u along its longer and v along its shorter side, every
-roof of the bank is z = z0 + t·f(u, v), where f is the least of a few planes. That is linear in
-its two unknowns, so each fits in a few robust steps; the Bayesian information criterion chooses.
+roof of the bank is z = z0 + t·f(u, v), where f is the least of a few planes of slope one. That is
+linear in its two unknowns, so each fits in a few robust steps. Outlines from images are half a
+metre off on every side, so ridges may leave the middle where that explains the surface better.
+The Bayesian information criterion chooses.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import Seen, bic
+from processes.roofs.blur import FINEST_M, Seen, bic, shown
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
 COARSEST_M = 1.0
 """Residuals beyond this are dormers, chimneys and trees: they count as this much."""
 MOST_RMSE_M = 0.6
-FLAT_RMSE_M = 0.35
-"""Above this, a roof that looks flat is only one that the bank does not hold."""
+FLAT_SCATTER_M = 0.35
+"""Where most of the cells scatter more, a flat roof is only one that the bank does not hold."""
 LEAST_SHARE = 0.8
-LEAST_RECTANGULAR = 0.85
-FLATTEST_DEG = {"shed": 5.0, "gable": 10.0, "hip": 10.0, "pyramid": 10.0}
+LEAST_RECTANGULAR = 0.7
+FLATTEST_DEG = {"shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
 """A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
+UNKNOWNS = {"flat": 1, "shed": 2, "gable": 2, "hip": 3, "pyramid": 3}
+"""Level and slope; ends of ridges count for one more, since blurred gables look like hips."""
 SQUARE, ODD = 1.2, 3
 """Pyramids stand over plans whose sides differ by no more than this factor; over others one must
 say as much more than a hip as so many unknowns would, since blurred hips look like pyramids."""
+STEPS_M = (1.0, 0.5, 0.25)
+MOST_MOVE_M, MOST_MOVE = 2.0, 0.5
+"""How far a ridge may lie from where the outline says, metres and share of its narrower half."""
 
 
 @dataclass(frozen=True)
@@ -66,64 +77,129 @@ def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     frame = _frame(outline)
     rectangular = outline.area / max(4 * float(np.prod(frame.half)), 1e-9)
     uv = (np.column_stack([cells.x, cells.y]) - frame.middle) @ frame.axes
-    best, least = None, np.inf
-    for kind, shape in _bank(*frame.half):
-        if kind not in ("flat", "shed") and rectangular < LEAST_RECTANGULAR:
-            continue
-        f = cells((uv @ shape[:, :2].T + shape[:, 2]).min(axis=1))
-        level, rise = _robust(f, cells.z)
-        planes = _planes(shape, level, rise, frame)
-        if kind != "flat" and _pitch(planes) < FLATTEST_DEG[kind]:
-            continue
-        if kind not in ("flat", "shed") and rise <= 0:
-            continue
-        residual = np.abs(cells.z - level - rise * f)
-        cost = float(np.mean(np.minimum(residual, COARSEST_M) ** 2))
-        odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
-        score = bic(cost, len(f), (1 if kind == "flat" else 2) + ODD * odd)
-        if score < least:
-            share = float((residual <= COARSEST_M).mean())
-            best, least = Roof(kind, planes, _pitch(planes), np.sqrt(cost), share, score), score
-    if best is None or best.share < LEAST_SHARE:
-        return None
-    return best if best.rmse_m <= (FLAT_RMSE_M if best.type == "flat" else MOST_RMSE_M) else None
-
-
-def _bank(a: float, b: float) -> list[tuple[str, NDArray[np.float64]]]:
-    """Return each roof's planes (rows of u, v and constant) over half sides *a* ≥ *b*."""
-    across = [(0, 1 / b, 1), (0, -1 / b, 1)]
-    along = [(1 / a, 0, 1), (-1 / a, 0, 1)]
-    ends = [(1 / b, 0, a / b), (-1 / b, 0, a / b)]
-    shapes = [
-        ("flat", [(0, 0, 0)]),
-        ("shed", [(0, 1 / b, 0)]),
-        ("shed", [(1 / a, 0, 0)]),
-        ("gable", across),
-        ("gable", along),
-        ("hip", across + ends),
-        ("pyramid", across + along),
+    found = [
+        roof
+        for kind, shape, moves in _bank(*frame.half)
+        if kind in ("flat", "shed") or rectangular >= LEAST_RECTANGULAR
+        if (roof := _moved(kind, shape, moves, frame, uv, cells)) is not None
     ]
-    return [(kind, np.array(planes, float)) for kind, planes in shapes]
+    best = min(found, key=lambda roof: roof.score)
+    if best.share < LEAST_SHARE:
+        return None
+    if best.type == "flat":
+        off = np.abs(cells.z - best.planes.coefficients[0, 2])
+        return best if 1.4826 * float(np.median(off)) <= FLAT_SCATTER_M else None
+    return best if best.rmse_m <= MOST_RMSE_M else None
 
 
-def _robust(f: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[float, float]:
-    """Return level and rise of z ≈ level + rise·f, by reweighted least squares (Tukey)."""
-    weight = np.ones_like(z)
+def _bank(a: float, b: float) -> list[tuple[str, Floats, Floats]]:
+    """Return each roof over half sides *a* ≥ *b*: its planes, and how its ridge can move.
+
+    Rows of planes are factors of u, of v, and a constant. A row of moves says what moving the
+    ridge by a metre adds to each plane's constant: across, along, and longer.
+    """
+    across, along = [(0, 1, 0), (0, -1, 0)], [(1, 0, 0), (-1, 0, 0)]
+    ends = [(1, 0, a - b), (-1, 0, a - b)]
+    sides = [(b / a, 0, 0), (-b / a, 0, 0)]
+    shapes: list[tuple[str, list[Any], list[Any]]] = [
+        ("flat", [(0, 0, 0)], []),
+        ("shed", [(0, 1, 0)], []),
+        ("shed", [(1, 0, 0)], []),
+        ("gable", across, [(-1, 1)]),
+        ("gable", along, [(-1, 1)]),
+        ("hip", across + ends, [(-1, 1, 0, 0), (0, 0, -1, 1), (0, 0, 1, 1)]),
+        ("pyramid", across + sides, [(-1, 1, 0, 0), (0, 0, -b / a, b / a)]),
+    ]
+    return [
+        (kind, np.array(planes, float), np.array(moves, float).reshape(-1, len(planes)))
+        for kind, planes, moves in shapes
+    ]
+
+
+def _moved(
+    kind: str, shape: Floats, moves: Floats, frame: _Frame, uv: Floats, cells: Seen
+) -> Roof | None:
+    """Return the roof whose ridge lies best, sought in ever smaller steps from the middle."""
+    most = min(MOST_MOVE_M, MOST_MOVE * frame.half[1])
+    odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
+    moved = np.zeros(len(moves))
+
+    def fitted(away: Floats) -> tuple[float, Floats, tuple[float, float, float, float]]:
+        planes = shape.copy()
+        planes[:, 2] += away @ moves
+        found = _fit(
+            uv,
+            planes,
+            cells.row,
+            cells.col,
+            cells.weight,
+            cells.keep,
+            cells.asked,
+            cells.z,
+        )
+        unknowns = UNKNOWNS[kind] + ODD * odd + int(np.count_nonzero(away))
+        sound = kind in ("flat", "shed") or found[1] > 0
+        return bic(found[2], len(cells.z), unknowns) if sound else np.inf, planes, found
+
+    best = fitted(moved)
+    for step in STEPS_M:
+        better = bool(len(moves)) and best[2][2] > FINEST_M**2
+        while better:
+            better = False
+            for axis in range(len(moves)):
+                for way in (-step, step):
+                    away = moved.copy()
+                    away[axis] += way
+                    if abs(away[axis]) <= most and (trial := fitted(away))[0] < best[0]:
+                        moved, best, better = away, trial, True
+    score, planes, (level, rise, cost, share) = best
+    made = _planes(planes, level, rise, frame)
+    if score == np.inf or (kind != "flat" and _pitch(made) < FLATTEST_DEG[kind]):
+        return None
+    return Roof(kind, made, _pitch(made), float(np.sqrt(cost)), share, score)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit(
+    uv: Floats,
+    planes: Floats,
+    row: Numbers,
+    col: Numbers,
+    weight: Floats,
+    keep: float,
+    asked: Numbers,
+    z: Floats,
+) -> tuple[float, float, float, float]:
+    """Return level and rise of z ≈ level + rise·f, mean squared residual and share within 1 m.
+
+    f is the least of *planes*, as the surface shows it. Reweighted least squares (Tukey).
+    """
+    every = np.empty(len(uv))
+    for i in range(len(uv)):
+        lowest = np.inf
+        for k in range(len(planes)):
+            lowest = min(lowest, planes[k, 0] * uv[i, 0] + planes[k, 1] * uv[i, 1] + planes[k, 2])
+        every[i] = lowest
+    if keep > 0:
+        every = shown(every, row, col, weight, keep)
+    f = every[asked]
     level, rise = float(np.median(z)), 0.0
+    weights, residual = np.ones(len(z)), np.zeros(len(z))
     for _ in range(20):
-        before = level, rise
-        total = max(float(weight.sum()), 1e-9)
-        middle_f, middle_z = float(weight @ f) / total, float(weight @ z) / total
-        spread = float(weight @ (f - middle_f) ** 2)
-        slope = float(weight @ ((f - middle_f) * (z - middle_z)))
+        before_level, before_rise = level, rise
+        total = max(weights.sum(), 1e-9)
+        middle_f, middle_z = (weights * f).sum() / total, (weights * z).sum() / total
+        spread = (weights * (f - middle_f) ** 2).sum()
+        slope = (weights * (f - middle_f) * (z - middle_z)).sum()
         rise = slope / spread if spread > 1e-9 else 0.0
         level = middle_z - rise * middle_f
-        residual = z - level - rise * f
-        scale = max(1.4826 * float(np.median(np.abs(residual))), 0.05)
-        weight = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None) ** 2
-        if max(abs(before[0] - level), abs(before[1] - rise)) < 1e-4:
+        residual = np.abs(z - level - rise * f)
+        scale = max(1.4826 * np.median(residual), 0.05)
+        weights = np.maximum(1 - (residual / (4.685 * scale)) ** 2, 0.0) ** 2
+        if max(abs(before_level - level), abs(before_rise - rise)) < 1e-4:
             break
-    return level, rise
+    cost = (np.minimum(residual, COARSEST_M) ** 2).mean()
+    return level, rise, float(cost), float((residual <= COARSEST_M).mean())
 
 
 def _frame(outline: BaseGeometry) -> _Frame:

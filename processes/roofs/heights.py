@@ -8,9 +8,10 @@ cells, as under a shed, the whole outline is read instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.core.raster import Grid, Raster
@@ -45,7 +46,7 @@ class Heights:
     max_m: float
     """98th percentile of the surface: the highest roof, without aerials and single bad cells."""
     roof_m: float
-    """Height of the flat roof that stands for this one, see `flat_roof`."""
+    """Height of the flat roof that stands for this one."""
     cells: int
     """Surface cells that were read."""
     inset_m: float
@@ -53,84 +54,123 @@ class Heights:
 
 
 @dataclass(frozen=True)
-class RoofCells:
-    """Surface cells of a roof: ground coordinates and heights, one row a cell."""
+class Under:
+    """The cells of a raster whose centre lies in an outline, one entry a cell, by rows."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     z: NDArray[np.float64]
-    inset_m: float
+    """NaN where the raster has no value."""
+    depth_m: NDArray[np.float64]
+    """How far inside the outline they lie, `DEEP_INSET_M` at most."""
+    row: NDArray[np.int64]
+    col: NDArray[np.int64]
+    """In the window of *shape* around the outline."""
+    shape: tuple[int, int]
+    cell_m: float
 
 
-def roof_cells(outline: BaseGeometry, dsm: Raster) -> RoofCells:
-    """Return the surface under *outline*, one metre inside where that leaves enough cells.
+def under(outline: BaseGeometry, raster: Raster) -> Under:
+    """Return the cells of *raster* under *outline*; none where that lies beside it."""
+    import shapely
+
+    grid = raster.grid
+    row0, col0, height, width = window_over(outline.bounds, grid)
+    row1, col1 = min(row0 + height, grid.height), min(col0 + width, grid.width)
+    row0, col0 = max(row0, 0), max(col0, 0)
+    shape = max(row1 - row0, 0), max(col1 - col0, 0)
+    corner = grid.xy(row0, col0)
+    rings = shapely.get_rings(shapely.get_parts(outline))
+    ends, ring = shapely.get_coordinates(rings, return_index=True)
+    same = ring[1:] == ring[:-1]
+    ends = ends - corner
+    sides = np.hstack([ends[:-1][same], ends[1:][same]])
+    step = grid.transform.a, grid.transform.e
+    depth = _depths(sides, *shape, *step, DEEP_INSET_M)
+    row, col = np.nonzero(depth)
+    x, y = grid.xy(row + row0, col + col0)
+    z = raster.values[row + row0, col + col0].astype(np.float64)
+    return Under(x, y, z, depth[row, col], row, col, shape, grid.cell_m)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _depths(
+    sides: NDArray[np.float64], height: int, width: int, dx: float, dy: float, most: float
+) -> NDArray[np.float64]:
+    """Return how deep in the polygon of *sides* (x, y, x, y) cell centres lie; 0 is outside.
+
+    Centres are at column·dx, row·dy. A row is inside between its odd and its even crossings.
+    """
+    depth = np.zeros((height, width))
+    crossing = np.empty(len(sides))
+    for row in range(height):
+        y, count = row * dy, 0
+        for x1, y1, x2, y2 in sides:
+            if (y1 > y) != (y2 > y):
+                crossing[count] = (x1 + (y - y1) / (y2 - y1) * (x2 - x1)) / dx
+                count += 1
+        ordered = np.sort(crossing[:count])
+        for k in range(0, count - 1, 2):
+            first, last = int(np.ceil(ordered[k])), int(np.floor(ordered[k + 1]))
+            depth[row, max(first, 0) : min(last, width - 1) + 1] = most
+    for x1, y1, x2, y2 in sides:
+        top, bottom = (max(y1, y2) + most) / dy, (min(y1, y2) - most) / dy
+        left, right = (min(x1, x2) - most) / dx, (max(x1, x2) + most) / dx
+        size = max((x2 - x1) ** 2 + (y2 - y1) ** 2, 1e-12)
+        for row in range(max(int(top), 0), min(int(bottom) + 1, height - 1) + 1):
+            for col in range(max(int(left), 0), min(int(right) + 1, width - 1) + 1):
+                if depth[row, col] > 0:
+                    x, y = col * dx - x1, row * dy - y1
+                    along = min(max((x * (x2 - x1) + y * (y2 - y1)) / size, 0.0), 1.0)
+                    away = np.hypot(x - along * (x2 - x1), y - along * (y2 - y1))
+                    depth[row, col] = min(depth[row, col], max(away, 1e-6))
+    return depth
+
+
+def inset_of(cells: Under) -> float:
+    """Return how far inside an outline its roof can be read, metres.
 
     Raises NoHeights where under a quarter of the cells, or fewer than six, have a height.
     """
     for inset_m in (INSET_M, 0.5 * INSET_M, 0.0):
-        x, y, z = _cells_under(outline.buffer(-inset_m) if inset_m else outline, dsm)
-        known = np.isfinite(z)
-        if known.sum() >= max(FEWEST_CELLS, FEWEST_SHARE * len(z)):
-            return RoofCells(x[known], y[known], z[known], inset_m)
+        asked = cells.depth_m >= inset_m
+        known = asked & np.isfinite(cells.z)
+        if known.sum() >= max(FEWEST_CELLS, FEWEST_SHARE * asked.sum()):
+            return inset_m
     raise NoHeights("no surface heights under the outline")
 
 
-def inner_cells(outline: BaseGeometry, dsm: Raster, roof: RoofCells) -> RoofCells:
-    """Return the surface two metres inside where that is still large, else *roof* as it is.
+def shape_inset_of(cells: Under, inset_m: float) -> float:
+    """Return two metres where the outline is still large there, else *inset_m* as it is.
 
     Blurred walls round the edge of a high flat roof until it looks like a hip; the height of a
     flat roof does not mind, the choice of its shape does.
     """
-    x, y, z = _cells_under(outline.buffer(-DEEP_INSET_M), dsm)
-    known = np.isfinite(z)
-    if known.sum() < ENOUGH_CELLS:
-        return roof
-    return RoofCells(x[known], y[known], z[known], DEEP_INSET_M)
+    deep = (cells.depth_m >= DEEP_INSET_M) & np.isfinite(cells.z)
+    return DEEP_INSET_M if deep.sum() >= ENOUGH_CELLS else inset_m
 
 
-def measure(outline: BaseGeometry, roof: RoofCells, dtm: Raster) -> Heights:
-    """Return the heights of a building from its roof cells and the terrain under its outline.
+def measure(cells: Under, inset_m: float, ground: Under) -> Heights:
+    """Return the heights of a building from the surface and the terrain under its outline.
 
     Raises NoHeights where the terrain is unknown.
     """
-    terrain = _cells_under(outline, dtm)[2]
-    terrain = terrain[np.isfinite(terrain)]
+    terrain = ground.z[np.isfinite(ground.z)]
     if not len(terrain):
         raise NoHeights("no terrain heights under the outline")
-    low, median, high = np.percentile(roof.z, (5, 50, 98))
+    z = cells.z[(cells.depth_m >= inset_m) & np.isfinite(cells.z)]
+    low, median, high = np.percentile(z, (5, 50, 98))
     return Heights(
         base_m=float(terrain.min()),
         ground_m=float(terrain.mean()),
         min_m=float(low),
-        mean_m=float(roof.z.mean()),
+        mean_m=float(z.mean()),
         median_m=float(median),
         max_m=float(high),
-        roof_m=flat_roof(roof.z),
-        cells=len(roof.z),
-        inset_m=roof.inset_m,
+        roof_m=float(median),  # of all flat roofs the median differs least from the heights
+        cells=len(z),
+        inset_m=inset_m,
     )
-
-
-def flat_roof(z: NDArray[np.float64]) -> float:
-    """Return the height of the flat roof that differs least from *z*: their median."""
-    return float(np.median(z))
-
-
-def _cells_under(
-    area: BaseGeometry, raster: Raster
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
-    """Return x, y and value of the cells whose centre lies in *area*; NaN off the raster."""
-    import shapely
-
-    if area.is_empty:
-        return np.empty(0), np.empty(0), np.empty(0)
-    row0, col0, height, width = window_over(area.bounds, raster.grid)
-    row0, col0 = max(row0, 0), max(col0, 0)
-    values = raster.values[row0 : row0 + height, col0 : col0 + width]
-    rows, cols = np.mgrid[row0 : row0 + values.shape[0], col0 : col0 + values.shape[1]]
-    x, y = raster.grid.xy(rows, cols)
-    inside = shapely.contains_xy(area, x, y)
-    return x[inside], y[inside], values[inside].astype(np.float64)
 
 
 def window_over(bounds: tuple[float, float, float, float], grid: Grid) -> tuple[int, int, int, int]:

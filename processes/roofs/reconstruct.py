@@ -11,7 +11,7 @@ from processes.core.raster import Raster
 from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
 from processes.roofs.blur import WIDTHS_M, Seen, seen
 from processes.roofs.extrude import extrude, tidy
-from processes.roofs.heights import Heights, NoHeights, inner_cells, measure, roof_cells
+from processes.roofs.heights import Heights, NoHeights, inset_of, measure, shape_inset_of, under
 from processes.roofs.planes import RoofUnfit, raise_roof
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
@@ -53,8 +53,9 @@ def reconstruct(
         return Reconstruction(None, reason="the outline encloses no area")
     whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
     try:
-        cells = roof_cells(whole, dsm)
-        heights = measure(whole, cells, dtm)
+        cells = under(whole, dsm)
+        inset_m = inset_of(cells)
+        heights = measure(cells, inset_m, under(whole, dtm))
     except NoHeights as fault:
         return Reconstruction(None, reason=str(fault))
     if heights.roof_m - heights.ground_m < LEAST_HEIGHT_M:
@@ -63,8 +64,8 @@ def reconstruct(
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        inset_m = inner_cells(whole, dsm, cells).inset_m
-        return _roofed(parts, whole, seen(whole, dsm, inset_m, blur_m), heights)
+        shown = seen(cells, shape_inset_of(cells, inset_m), blur_m)
+        return _roofed(parts, whole, shown, heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
 
@@ -108,12 +109,13 @@ def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:
     None where the outline or its surface has no simple roof: then it says nothing of blur.
     """
     try:
-        cells = roof_cells(outline, dsm)
+        cells = under(outline, dsm)
+        inset_m = inset_of(cells)
     except NoHeights:
         return None
     found = []
     for blur_m in WIDTHS_M:
-        roof = fit_roof(outline, seen(outline, dsm, cells.inset_m, blur_m))
+        roof = fit_roof(outline, seen(cells, inset_m, blur_m))
         if roof is None or roof.type in ("flat", "shed"):
             return None
         found.append(roof.rmse_m**2)

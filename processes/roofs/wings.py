@@ -309,6 +309,8 @@ def _fitted(
     plan: Sequence[Rectangle], kinds: Sequence[str], tied: bool, cells: Seen, coarsest_m: float
 ) -> Winged | None:
     """Return the least-squares roof of given kinds; None where it is no roof."""
+    if all(kind == "flat" for kind in kinds):
+        cells = replace(cells, keep=0.0)  # a surface keeps walls, it rounds creases
     inside = np.array([wing.inside(cells.x, cells.y) for wing in plan])
     rises = np.array(
         [wing.rise(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]

@@ -47,6 +47,26 @@ def test_the_pitch_of_a_gable_is_found_within_a_degree():
     assert roof.pitch_deg == pytest.approx(np.degrees(np.arctan(RISE_M / 5)), abs=1.0)
 
 
+@pytest.mark.parametrize("kind", ["gable", "hip"])
+def test_a_ridge_is_where_the_surface_has_it_although_the_outline_is_off(kind):
+    off = box(-1, 0.5, 16, 11.5)
+    roof = fit_roof(off, cells(kind, noise_m=0.1))
+    assert roof is not None
+    assert roof.type == kind
+    assert roof.pitch_deg == pytest.approx(np.degrees(np.arctan(RISE_M / 5)), abs=1.0)
+    assert roof.planes.lowest(8.0, 5.0) == pytest.approx(153.0, abs=0.1)
+    assert roof.planes.lowest(8.0, 1.0) == pytest.approx(150.6, abs=0.1)
+
+
+def test_a_flat_roof_may_carry_a_stairwell():
+    flat = cells("flat", noise_m=0.05)
+    boxed = np.where((flat.x > 12) & (flat.y > 5), flat.z + 3, flat.z)
+    roof = fit_roof(HOUSE, points(flat.x, flat.y, boxed))
+    assert roof is not None
+    assert roof.type == "flat"
+    assert roof.planes.lowest(8.0, 5.0) == pytest.approx(150.0, abs=0.05)
+
+
 def test_chimneys_and_dormers_do_not_bend_the_roof():
     roof = fit_roof(HOUSE, cells("gable", outliers=0.1))
     assert roof is not None
