@@ -21,6 +21,8 @@ from town_shapes import Building, Wing, box, court_planes, raised, ring_planes, 
 
 FLAT = ((0.0, 0.0, 0.0),)
 LEVEL_ROOFS = ("bitumen", "roof gravel", "metal", "white", "copper", "slate")
+OWN_ROOF = 0.45
+"""Share of houses in a row that draw a roof of their own; a quarter of them draw the row's."""
 PITCHED_ROOFS = ("tile", "tile", "tile", "brown tile", "slate", "metal")
 
 
@@ -305,7 +307,8 @@ def _rows(rng: Generator, plan: Plan, style: Style, block: Polygon) -> None:
                 y = y0 + np.sin(turn) * mid + np.cos(turn) * off
                 # the ridge runs along the row
                 wing = wing_on(x, y, lot, deep, turn, kind, slope)
-                house = _building(rng, (wing,), kind, eave + step, turn, paint=paint)
+                own = _other_paint(x, y, kind) or paint
+                house = _building(rng, (wing,), kind, eave + step, turn, paint=own)
                 if not _fits(house.outline, block, taken, 4.0):
                     row, at = [], at + 4
                     break
@@ -315,6 +318,14 @@ def _rows(rng: Generator, plan: Plan, style: Style, block: Polygon) -> None:
                 taken += [house.outline for house in row]
             at += rng.uniform(5, 12)
     _planted(rng, plan, block.buffer(-1), 0.9 * style.garden_trees)
+
+
+def _other_paint(x: float, y: float, kind: str) -> str | None:
+    """Return the roof of the third of a row's houses whose owners chose their own."""
+    own = np.random.default_rng([int(1e3 * abs(x)), int(1e3 * abs(y))])
+    if own.random() > OWN_ROOF:
+        return None
+    return str(own.choice(PITCHED_ROOFS if kind == "gable" else LEVEL_ROOFS))
 
 
 def _dense(rng: Generator, plan: Plan, style: Style, block: Polygon) -> None:

@@ -51,10 +51,8 @@ class Sitting:
     noise: float = 1.0
     blur_px: float = 0.4
     moving_cars: int = 0
-
-    @property
-    def margin_m(self) -> float:
-        return 70.0
+    margin_m: float = 70.0
+    """How far the town goes on beyond the images: towers lean, and their shadows are long."""
 
     @property
     def extent_m(self) -> float:
