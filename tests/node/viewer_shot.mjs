@@ -52,9 +52,23 @@ try {
   await page.screenshot({ path: `${out}/surface.png` });
   await page.click("#tab-order");
   await page.screenshot({ path: `${out}/order.png` });
+  await page.click("#form [type=submit]");
+  await page.waitForSelector("#fault:not([hidden])", { timeout: WAIT_MS });
+  seen.empty = await page.$eval("#fault", ({ textContent }) => textContent);
   seen.job = await ordered(page, out);
+  seen.after = await page.$eval("#fault", ({ hidden }) => hidden);
   seen.processes = await page.$$eval("#process option", (options) => options.map(({ value }) => value));
   seen.request = await page.$eval("#request", ({ value }) => value);
+  await page.setViewport({ width: 390, height: 800, isMobile: true, hasTouch: true });
+  await page.click("#tab-products");
+  await page.click("#list button");
+  await drawn(page);
+  await page.screenshot({ path: `${out}/phone.png` });
+  seen.phone = await page.evaluate(() => {
+    const { left, top, width, height } = document.getElementById("map").getBoundingClientRect();
+    const middle = document.elementFromPoint(left + width / 2, top + height / 2);
+    return { middle: middle.tagName, wide: document.documentElement.scrollWidth };
+  });
   console.log(JSON.stringify({ ...seen, said, failed: await Promise.all(failed) }));
 } finally {
   await browser.close();

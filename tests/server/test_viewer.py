@@ -142,5 +142,16 @@ def yellowed(shown: np.ndarray[Any, Any]) -> int:
 def test_the_form_orders_a_job_and_shows_it_to_its_end(seen):
     said, _ = seen
     assert "city" in said["processes"]
-    assert said["job"]["during"].split(":")[0] in {"accepted", "running"}
+    assert said["job"]["during"].split(":")[0] in {"Waiting", "Working"}
     assert said["job"]["bar"] == 100
+
+
+def test_an_order_without_images_is_told_in_plain_words_until_the_next(seen):
+    said, _ = seen
+    assert said["empty"].startswith("Name the images")
+    assert said["after"] is True
+
+
+def test_on_a_phone_the_map_is_to_be_seen(seen):
+    said, _ = seen
+    assert said["phone"] == {"middle": "CANVAS", "wide": 390}

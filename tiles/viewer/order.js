@@ -3,10 +3,16 @@
 import { json } from "./api.js";
 
 const POLL_MS = 1000;
+const SAID = {
+  accepted: "Waiting", running: "Working", successful: "Done", failed: "Failed", dismissed: "Cancelled",
+};
 const byId = (id) => document.getElementById(id);
 
-/** Fill the form from /processes; *onMap* hears the product's id when a job has made a map. */
-export async function createOrder(onMap, onFault) {
+/** Fill the form from /processes; *onMap* hears the product's id when a job has made a map.
+ *
+ * What *guarded* wraps shows its faults to the user, and takes those shown before away.
+ */
+export async function createOrder(onMap, guarded) {
   const { processes } = await json("processes?limit=100");
   const select = byId("process");
   const known = new Map(processes.map((process) => [process.id, process]));
@@ -17,35 +23,59 @@ export async function createOrder(onMap, onFault) {
     const { description, inputs } = await json(`processes/${select.value}`);
     byId("about").textContent = description ?? "";
     byId("images-label").hidden = !inputs.images;
-    writeRequest(inputs);
+    const others = required(inputs);
+    byId("whole").open ||= others.length > 0 || !inputs.images;
+    writeRequest(inputs.images, others);
+    byId("images").oninput = () => writeRequest(true, others);
   };
-  select.addEventListener("change", () => choose().catch(onFault));
-  byId("images").addEventListener("input", () => writeRequest({ images: true }));
+  select.addEventListener("change", guarded(choose));
+  const ordered = guarded(() => run(select.value, onMap));
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    run(select.value, onMap).catch(onFault);
+    ordered();
   });
   await choose();
 }
 
+/** Return the inputs besides images that must be given: files, to be named by whoever orders. */
+function required(inputs) {
+  const needed = Object.entries(inputs).filter(([name, { minOccurs }]) => name !== "images" && minOccurs !== 0);
+  return needed.map(([name, { schema }]) => [name, schema.type === "object" ? { href: "https://…" } : (schema.enum?.[0] ?? "")]);
+}
+
 /** Write the request from the plain fields; whoever wants more edits it. */
-function writeRequest(inputs) {
+function writeRequest(images, others) {
   const lines = byId("images").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const values = inputs.images ? { images: lines.map((href) => ({ href })) } : {};
-  byId("request").value = JSON.stringify({ inputs: values }, null, 2);
+  const values = images ? { images: lines.map((href) => ({ href })) } : {};
+  byId("request").value = JSON.stringify({ inputs: { ...values, ...Object.fromEntries(others) } }, null, 2);
+}
+
+/** Return the request as it was written. */
+function request() {
+  let body;
+  try {
+    body = JSON.parse(byId("request").value);
+  } catch (error) {
+    throw new Error(`The request is not valid JSON: ${error.message}`);
+  }
+  if (Array.isArray(body.inputs?.images) && body.inputs.images.length === 0) {
+    throw new Error("Name the images: addresses of two or more, one a line.");
+  }
+  return body;
 }
 
 async function run(process, onMap) {
+  const body = request();
   const key = byId("key").value;
   const headers = key ? { "X-API-Key": key } : {};
   const job = await json(`processes/${process}/execution`, {
     method: "POST",
     headers: { ...headers, "Content-Type": "application/json", Prefer: "respond-async" },
-    body: JSON.stringify(JSON.parse(byId("request").value)),
+    body: JSON.stringify(body),
   });
   const submit = document.querySelector("#form [type=submit]");
   submit.disabled = true;
-  byId("dismiss").onclick = () => json(`jobs/${job.jobID}`, { method: "DELETE", headers });
+  byId("dismiss").onclick = () => json(`jobs/${job.jobID}`, { method: "DELETE", headers }).catch(() => {});
   try {
     const ended = await followed(job);
     if (ended.status === "successful") await onMap(await productOf(ended));
@@ -56,9 +86,10 @@ async function run(process, onMap) {
 
 async function followed(job) {
   byId("job").hidden = false;
+  byId("job").scrollIntoView({ block: "nearest" });
   for (;;) {
     byId("bar").value = job.progress ?? 0;
-    byId("state").textContent = `${job.status}: ${job.message ?? ""}`;
+    byId("state").textContent = `${SAID[job.status]}: ${job.message ?? ""}`;
     byId("job").dataset.status = job.status;
     byId("dismiss").hidden = !["accepted", "running"].includes(job.status);
     if (byId("dismiss").hidden) return job;

@@ -5,6 +5,10 @@ import { createOrder } from "./order.js";
 import { createScene, drape, setBuildings, setRelief, showItem } from "./scene.js";
 
 const PAGE = 25;
+const WIDE = matchMedia("(min-width: 801px)");
+/** Assets in the order in which people look for them; any others follow. */
+const ORDER = ["ortho", "dsm", "dtm", "ndsm", "classes", "footprints", "geopackage", "cityjson", "tileset", "mesh",
+  "points", "point_tileset", "page", "report"];
 const byId = (id) => document.getElementById(id);
 const scene = createScene(byId("map"), (attributes) => (attributes ? showBuilding(attributes) : showProduct()));
 window.orograph = scene; // for tests and curious people
@@ -19,11 +23,9 @@ const guarded = (action) => (...given) => {
   return Promise.resolve(action(...given)).catch(fault);
 };
 
-async function list(path = `stac/search?limit=${PAGE}&sortby=-properties.datetime`) {
+async function list(path = `stac/search?limit=${PAGE}&sortby=-properties.created`) {
   const { features, links } = await json(path);
-  for (const item of features.filter(({ assets }) => assets.dsm ?? assets.dtm ?? assets.ortho)) {
-    byId("list").append(entry(item));
-  }
+  byId("list").append(...features.map(entry));
   byId("none").hidden = byId("list").children.length > 0;
   const next = links.find(({ rel }) => rel === "next");
   byId("more").hidden = !next;
@@ -48,7 +50,8 @@ function entry(item) {
   const name = document.createElement("b");
   name.textContent = item.properties.title ?? item.id;
   const when = document.createElement("small");
-  when.textContent = `${(item.properties.datetime ?? item.properties.start_datetime ?? "").slice(0, 10)} · ${item.collection}`;
+  const cell = item.properties.gsd ? `${item.properties.gsd} m` : "";
+  when.textContent = [`made ${made(item)}`, cell, item.collection].filter(Boolean).join(" · ");
   text.append(name, when);
   button.append(picture, text);
   button.addEventListener("click", guarded(() => open(item)));
@@ -56,6 +59,8 @@ function entry(item) {
   row.append(button);
   return row;
 }
+
+const made = (item) => (item.properties.created ?? "").slice(0, 16).replace("T", " ");
 
 async function open(item) {
   for (const button of document.querySelectorAll("#list button")) {
@@ -66,6 +71,8 @@ async function open(item) {
   }
   const wanted = document.querySelector("[name=drape]:checked");
   if (wanted.disabled) (document.querySelector("[name=drape]:enabled") ?? wanted).checked = true;
+  byId("show-buildings").disabled = !item.assets.tileset;
+  byId("show-relief").disabled = !item.assets.dtm;
   byId("layers").hidden = false;
   history.replaceState(null, "", `#${item.collection}/${item.id}`);
   const shown = showItem(scene, item, {
@@ -74,11 +81,13 @@ async function open(item) {
     buildings: byId("show-buildings").checked,
   });
   showProduct();
+  if (!WIDE.matches) byId("details").hidden = true; // there it would hide the map
   await shown;
 }
 
 function facts(values) {
-  byId("facts").replaceChildren(...Object.entries(values).flatMap(([name, value]) => {
+  const known = Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
+  byId("facts").replaceChildren(...known.flatMap(([name, value]) => {
     const term = document.createElement("dt");
     const description = document.createElement("dd");
     term.textContent = name.replace(/_m2$/, " (m²)").replace(/_m3$/, " (m³)").replace(/_m$/, " (m)").replace(/_deg$/, " (°)").replaceAll("_", " ");
@@ -92,12 +101,17 @@ function showProduct() {
   byId("details").hidden = !item;
   if (!item) return;
   byId("details-title").textContent = item.properties.title ?? item.id;
+  const { properties } = item;
   facts({
-    made: (item.properties.created ?? "").slice(0, 16).replace("T", " "),
-    system: item.properties["proj:code"] ?? "",
-    cell_m: item.properties.gsd ?? "",
+    made: made(item),
+    system: properties["proj:code"],
+    cell_m: properties.gsd,
+    buildings: properties["orograph:buildings_count"],
+    "expected error_m": properties["orograph:predicted_le90_m"],
   });
-  byId("assets").replaceChildren(...Object.entries(item.assets).map(([name, asset]) => {
+  const rank = ([name]) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  const assets = Object.entries(item.assets).sort((one, other) => rank(one) - rank(other));
+  byId("assets").replaceChildren(...assets.map(([name, asset]) => {
     const link = document.createElement("a");
     link.href = asset.href;
     link.textContent = asset.title ?? name;
@@ -111,7 +125,7 @@ function showProduct() {
 function showBuilding(attributes) {
   byId("details").hidden = false;
   byId("details-title").textContent = `Building ${attributes.id ?? ""}`;
-  facts(Object.fromEntries(Object.entries(attributes).filter(([name, value]) => name !== "id" && value !== null && value !== undefined)));
+  facts(Object.fromEntries(Object.entries(attributes).filter(([name]) => name !== "id")));
   byId("assets").replaceChildren();
 }
 
@@ -131,13 +145,14 @@ for (const radio of document.querySelectorAll("[name=drape]")) {
 }
 byId("show-buildings").addEventListener("change", (event) => setBuildings(scene, event.target.checked));
 byId("show-relief").addEventListener("change", (event) => setRelief(scene, event.target.checked));
+byId("tell").addEventListener("click", showProduct);
 byId("close").addEventListener("click", () => { byId("details").hidden = true; });
 
 async function arrived(id) {
   const items = await relist();
   select("products");
-  const item = items.find((candidate) => candidate.id === id);
-  if (item) await open(item);
+  const item = items.find((candidate) => candidate.id === id) ?? (await json(`products/${id}`));
+  if (item.assets) await open(item); // a report alone lies nowhere
 }
 
 await guarded(async () => {
@@ -146,5 +161,5 @@ await guarded(async () => {
   const first = id ? await json(`stac/collections/${collection}/items/${id}`) : items[0];
   if (first) await open(first);
 })();
-await guarded(() => createOrder(guarded(arrived), fault))();
+await guarded(() => createOrder(guarded(arrived), guarded))();
 document.body.dataset.ready = "true";
