@@ -31,6 +31,8 @@ MOST_RMSE_M = 0.6
 FLAT_SCATTER_M = 0.35
 """Where most of the cells scatter more, a flat roof is only one that the bank does not hold."""
 LEAST_SHARE = 0.8
+GOOD_M = 0.1
+"""A flat roof that explains its cells this well is one: any slope would leave more."""
 LEAST_RECTANGULAR = 0.7
 FLATTEST_DEG = {"shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
 """A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
@@ -77,13 +79,16 @@ def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     frame = _frame(outline)
     rectangular = outline.area / max(4 * float(np.prod(frame.half)), 1e-9)
     uv = (np.column_stack([cells.x, cells.y]) - frame.middle) @ frame.axes
-    found = [
-        roof
-        for kind, shape, moves in _bank(*frame.half)
-        if kind in ("flat", "shed") or rectangular >= LEAST_RECTANGULAR
-        if (roof := _moved(kind, shape, moves, frame, uv, cells)) is not None
-    ]
-    best = min(found, key=lambda roof: roof.score)
+    best: Roof | None = None
+    for kind, shape, moves in _bank(*frame.half):
+        if kind in ("flat", "shed") or rectangular >= LEAST_RECTANGULAR:
+            roof = _moved(kind, shape, moves, frame, uv, cells)
+            if roof is not None and (best is None or roof.score < best.score):
+                best = roof
+            if kind == "flat" and roof is not None and roof.rmse_m < GOOD_M:
+                break
+    if best is None:
+        return None
     if best.share < LEAST_SHARE:
         return None
     if best.type == "flat":
@@ -196,7 +201,7 @@ def _fit(
         residual = np.abs(z - level - rise * f)
         scale = max(1.4826 * np.median(residual), 0.05)
         weights = np.maximum(1 - (residual / (4.685 * scale)) ** 2, 0.0) ** 2
-        if max(abs(before_level - level), abs(before_rise - rise)) < 1e-4:
+        if max(abs(before_level - level), abs(before_rise - rise)) < 1e-3:
             break
     cost = (np.minimum(residual, COARSEST_M) ** 2).mean()
     return level, rise, float(cost), float((residual <= COARSEST_M).mean())

@@ -47,6 +47,8 @@ class Seen:
     """Of the cells that are asked."""
     every_z: Floats
     """Of all cells under the outline, NaN where the surface has none."""
+    depth_m: Floats
+    """How far inside the outline they lie, see `Under`."""
     asked: NDArray[np.int64]
     """Which of the cells are asked."""
     row: NDArray[np.int64]
@@ -78,6 +80,7 @@ def seen(cells: Under, inset_m: float, blur_m: float) -> Seen:
         cells.y,
         cells.z[asked],
         cells.z,
+        cells.depth_m,
         np.flatnonzero(asked),
         cells.row,
         cells.col,
@@ -144,7 +147,7 @@ def blur_of(costs: Sequence[Sequence[float]]) -> float:
 def points(x: Floats, y: Floats, z: Floats) -> Seen:
     """Return scattered heights, shown as they are."""
     number = np.arange(len(z))
-    return Seen(x, y, z, z, number, 0 * number, number, np.ones(len(z)), 0.0)
+    return Seen(x, y, z, z, np.zeros(len(z)), number, 0 * number, number, np.ones(len(z)), 0.0)
 
 
 def bic(cost: float, cells: int, unknowns: int) -> float:

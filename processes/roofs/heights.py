@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INSET_M = 1.0
 DEEP_INSET_M = 2.0
+DEEPEST_M = 5.0
 ENOUGH_CELLS = 200
 FEWEST_CELLS = 6
 FEWEST_SHARE = 0.25
@@ -62,7 +63,7 @@ class Under:
     z: NDArray[np.float64]
     """NaN where the raster has no value."""
     depth_m: NDArray[np.float64]
-    """How far inside the outline they lie, `DEEP_INSET_M` at most."""
+    """How far inside the outline they lie, `DEEPEST_M` at most."""
     row: NDArray[np.int64]
     col: NDArray[np.int64]
     """In the window of *shape* around the outline."""
@@ -86,7 +87,7 @@ def under(outline: BaseGeometry, raster: Raster) -> Under:
     ends = ends - corner
     sides = np.hstack([ends[:-1][same], ends[1:][same]])
     step = grid.transform.a, grid.transform.e
-    depth = _depths(sides, *shape, *step, DEEP_INSET_M)
+    depth = _depths(sides, *shape, *step, DEEPEST_M)
     row, col = np.nonzero(depth)
     x, y = grid.xy(row + row0, col + col0)
     z = raster.values[row + row0, col + col0].astype(np.float64)

@@ -12,6 +12,7 @@ from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit
 from processes.roofs.blur import WIDTHS_M, Seen, seen
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.heights import Heights, NoHeights, inset_of, measure, shape_inset_of, under
+from processes.roofs.levels import fit_levels
 from processes.roofs.planes import RoofUnfit, raise_roof
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
@@ -97,9 +98,9 @@ def _roofs(outline: BaseGeometry, cells: Seen) -> list[Roof | Winged]:
     simple = fit_roof(outline, cells)
     if simple is not None:
         found.append(simple)
-    winged = fit_wings(outline, cells, COARSEST_M)
-    if winged is not None and winged.rmse_m <= MOST_RMSE_M and winged.share >= LEAST_SHARE:
-        found.append(winged)
+    for winged in (fit_wings(outline, cells, COARSEST_M), fit_levels(outline, cells, COARSEST_M)):
+        if winged is not None and winged.rmse_m <= MOST_RMSE_M and winged.share >= LEAST_SHARE:
+            found.append(winged)
     return sorted(found, key=lambda roof: roof.score)
 
 

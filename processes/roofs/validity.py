@@ -107,9 +107,9 @@ class _Flat:
     def of(cls, points: NDArray[np.float64], rings: tuple[Ring, ...]) -> _Flat:
         corners = [points[list(ring)] for ring in rings]
         normal = _normal(corners[0])
-        across = np.cross(np.eye(3)[np.argmin(np.abs(normal))], normal)
+        across = _cross(np.eye(3)[np.argmin(np.abs(normal))], normal)
         across /= max(float(np.linalg.norm(across)), 1e-12)
-        axes = np.column_stack([across, np.cross(normal, across), normal])
+        axes = np.column_stack([across, _cross(normal, across), normal])
         middle = np.concatenate(corners).mean(axis=0)
         local = [(ring - middle) @ axes for ring in corners]
         height = np.concatenate([ring[:, 2] for ring in local])
@@ -301,10 +301,16 @@ def _edges(ring: Ring) -> list[tuple[int, int]]:
     return list(zip(ring, (*ring[1:], ring[0]), strict=True))
 
 
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the vector product, components first. `np.cross` takes ten times as long."""
+    (ax, ay, az), (bx, by, bz) = a, b
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
 def _normal(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the unit normal of a ring (Newell); of a bow tie, that of the plane it lies in."""
     spread = ring - ring.mean(axis=0)
-    total = np.cross(spread, np.roll(spread, -1, axis=0)).sum(axis=0)
+    total = _cross(spread.T, spread[[*range(1, len(spread)), 0]].T).sum(axis=1)
     size = np.linalg.norm(total)
     if size < 1e-6 * float((spread**2).sum()):
         return np.asarray(np.linalg.svd(spread)[2][2])

@@ -15,13 +15,13 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.roofs.blur import Seen, bic
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
-    from shapely.geometry import Polygon
     from shapely.geometry.base import BaseGeometry
 
 Floats = NDArray[np.float64]
@@ -39,8 +39,6 @@ LEAST_EXPLAINED = 0.93
 STEEPEST = 2.5
 FLATTEST = 0.17
 """Slopes, metres a metre, that a roof may have."""
-LEAST_TOWER_M, LEAST_TOWER, TOWER_FILL = 2.0, 0.05, 0.95
-"""A tower stands this much above a flat roof, takes this share of it, and fills its rectangle."""
 SLOPED = ("gable", "hip")
 GOOD_M = 0.1
 """A roof that explains its cells this well need not be looked for further."""
@@ -121,16 +119,10 @@ class Winged:
 
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
-    plans = list(_plans(outline))
     found: list[Winged] = []
-    for plan in plans:
+    for plan in _plans(outline):
         if len(plan) > 1 and not any(roof.rmse_m < GOOD_M for roof in found):
             found += _explained(plan, cells, coarsest_m)
-    for tower in _towers(plans[0], cells) if plans else ():
-        plan = [*plans[0], tower]
-        raised = _fitted(plan, ("flat",) * len(plan), False, cells, coarsest_m)
-        if raised is not None:
-            found.append(replace(raised, type="multilevel"))
     return min(found, key=lambda roof: roof.score, default=None)
 
 
@@ -145,7 +137,7 @@ def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
 
     if not isinstance(outline, shapely.Polygon):
         return
-    angle = _direction(outline)
+    angle = direction(outline)
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     local = shapely.transform(outline, lambda xy: xy @ axes)
     corners = shapely.get_coordinates(local)
@@ -163,32 +155,12 @@ def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
         yield [_placed(box, along, axes) for box, along in _cut(swapped)]
 
 
-def _towers(plan: Sequence[Rectangle], cells: Seen) -> Iterator[Rectangle]:
-    """Yield the rectangle that a flat roof's high part fills, if it has one that is clear."""
-    level = float(np.median(cells.z))
-    high = cells.every_z > level + LEAST_TOWER_M
-    if not LEAST_TOWER < float(high.mean()) < 0.5:
-        return
-    main = plan[0]
-    uv = (np.column_stack([cells.x, cells.y]) - main.middle) @ main.axes
-    low, top = np.quantile(uv[high], (0.005, 0.995), axis=0)
-    inside = ((uv >= low) & (uv <= top)).all(axis=1)
-    half = (top - low) / 2
-    if min(half) < LEAST_WIDTH_M or high[inside].mean() < TOWER_FILL:
-        return
-    if inside[high].mean() > TOWER_FILL:
-        middle = main.middle + main.axes @ ((low + top) / 2)
-        # to the edges of the outermost cells
-        half += np.sqrt(4 * np.prod(half) / max(int(inside.sum()), 1)) / 2
-        yield Rectangle(middle, (float(half[0]), float(half[1])), main.axes)
-
-
-def _direction(outline: Polygon) -> float:
+def direction(outline: BaseGeometry) -> float:
     """Return the direction of most of the walls, modulo a right angle."""
     import shapely
 
     total = 0j
-    for ring in (outline.exterior, *outline.interiors):
+    for ring in shapely.get_rings(shapely.get_parts(outline)):
         edges = np.diff(shapely.get_coordinates(ring) @ [1, 1j])
         length = np.maximum(np.abs(edges), 1e-9)
         total += complex(np.sum(length * (edges / length) ** 4))
@@ -341,7 +313,7 @@ def _fitted(
         known = system[:, [first for _, first in names]].sum(axis=1) > 0.98
         if known.sum() < 3 * unknowns or not system[known].any(axis=0).all():
             return None
-        answer, residual = _robust(system[known], cells.z[known])
+        answer, residual = _robust(np.ascontiguousarray(system[known]), cells.z[known])
         for value, (group, is_level) in zip(answer, names, strict=True):
             (level if is_level else slope)[group] = value
     if ((slope < FLATTEST) | (slope > STEEPEST))[sloped].any():
@@ -385,18 +357,25 @@ def _groups(sloped: NDArray[np.bool_], tied: bool) -> list[list[int]]:
     return [together, *([number] for number in np.flatnonzero(~sloped).tolist())]
 
 
-def _robust(
-    system: NDArray[np.floating], z: NDArray[np.floating]
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
     """Return the reweighted least-squares answer (Tukey) and the residuals."""
-    weight = np.ones(len(z))
-    answer: NDArray[np.floating] = np.zeros(system.shape[1])
-    residual = z
+    cells, unknowns = system.shape
+    weight = np.ones(cells)
+    answer, residual = np.zeros(unknowns), z.copy()
     for least_m in SCALES_M:
-        weighted = system * weight[:, None]
-        normal = weighted.T @ system + 1e-9 * np.eye(system.shape[1])
-        answer = np.linalg.solve(normal, weighted.T @ z)
-        residual = z - system @ answer
-        scale = max(1.4826 * float(np.median(np.abs(residual))), least_m)
-        weight = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None) ** 2
+        normal, right = 1e-9 * np.eye(unknowns), np.zeros(unknowns)
+        for i in range(cells):
+            for j in range(unknowns):
+                weighted = weight[i] * system[i, j]
+                right[j] += weighted * z[i]
+                for k in range(unknowns):
+                    normal[j, k] += weighted * system[i, k]
+        answer[:] = np.linalg.solve(normal, right)
+        for i in range(cells):
+            residual[i] = z[i]
+            for j in range(unknowns):
+                residual[i] -= system[i, j] * answer[j]
+        scale = max(1.4826 * np.median(np.abs(residual)), least_m)
+        weight[:] = np.maximum(1 - (residual / (4.685 * scale)) ** 2, 0.0) ** 2
     return answer, residual

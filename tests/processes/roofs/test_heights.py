@@ -13,7 +13,7 @@ from shapely.geometry import box
 
 from processes.core.raster import Grid, Raster
 from processes.roofs.heights import (
-    DEEP_INSET_M,
+    DEEPEST_M,
     NoHeights,
     inset_of,
     measure,
@@ -103,7 +103,7 @@ def test_cells_under_an_outline_know_how_deep_inside_they_lie(turn):
     assert_allclose([found.x, found.y], [x[inside], y[inside]])
     assert_allclose(found.z, np.broadcast_to(np.arange(200.0), (200, 200))[inside])
     away = shapely.distance(court.boundary, shapely.points(found.x, found.y))
-    assert_allclose(found.depth_m, np.minimum(away, DEEP_INSET_M), atol=1e-5)
+    assert_allclose(found.depth_m, np.minimum(away, DEEPEST_M), atol=1e-5)
 
 
 def test_an_outline_across_the_edge_has_the_cells_that_there_are():

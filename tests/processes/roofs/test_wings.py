@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import shapely
@@ -84,20 +82,6 @@ def test_a_flat_annex_has_its_own_height_and_a_wall_above_it():
     roofs = [solid.vertices[list(f.rings[0]), 2] for f in solid.faces if f.kind == "RoofSurface"]
     assert [z.mean() == pytest.approx(147, abs=0.1) for z in roofs if np.ptp(z) == 0] == [True]
     assert solid.vertices[:, 2].min() == 140.0
-
-
-def test_a_tower_on_a_podium_is_a_level_of_its_own():
-    podium, tower = box(0, 0, 50, 40), box(12, 10, 27, 26)
-    turned, cells = surface(podium, 40.0, "flat", annex=podium)
-    high = shapely.contains_xy(rotate(tower, 40.0, origin=(3, 4)), cells.x, cells.y)
-    z = np.where(high, 190.0, cells.z)
-    roof = fit_wings(turned, replace(cells, z=z, every_z=z), 1.0)
-    assert roof is not None
-    assert roof.type == "multilevel"
-    solid = raise_wings(tidy(turned)[0], 140.0, roof.wings)
-    assert faults(solid) == []
-    whole = podium.area * 7 + tower.area * 43
-    assert volume(solid) == pytest.approx(whole, rel=0.01)
 
 
 def test_outlines_without_right_angles_and_single_houses_have_no_wings():

@@ -1,0 +1,80 @@
+"""Towers on podiums and storeys that stand back: two levels with a wall between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from shapely.affinity import rotate
+from shapely.geometry import box
+
+from processes.core.raster import Grid, Raster
+from processes.roofs.blur import seen
+from processes.roofs.extrude import tidy
+from processes.roofs.heights import under
+from processes.roofs.levels import fit_levels
+from processes.roofs.stepped import raise_wings
+from processes.roofs.validity import faults
+
+PODIUM = box(0, 0, 50, 40)
+TOWER, WING = box(12, 10, 27, 26), box(30, -1, 60, 50)
+ELL = PODIUM.difference(box(20, 15, 60, 60))
+GRID = Grid("EPSG:32631", Affine(0.5, 0, -30.0, 0, -0.5, 90.0), 240, 240)
+
+
+def surface(outline, upper, turn, step_m=43.0):
+    """Return a turned outline and its cells, 147 m high and *step_m* more on its upper part."""
+    turned, high = (rotate(shape, turn, origin=(25, 20)) for shape in (outline, upper))
+    x, y = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
+    z = np.where(shapely.contains_xy(high, x, y), 147.0 + step_m, 147.0)
+    z += np.random.default_rng(3).normal(0, 0.1, z.shape)
+    z = np.where(shapely.contains_xy(turned, x, y), z, 140.0)
+    return turned, seen(under(turned, Raster(z.astype(np.float32), GRID)), 1.0, 1.1)
+
+
+def volume(solid):
+    """Return the volume under the roof faces, each flat."""
+    base = solid.vertices[:, 2].min()
+    total = 0.0
+    for face in solid.faces:
+        if face.kind == "RoofSurface":
+            rings = [solid.vertices[list(ring)] for ring in face.rings]
+            area = shapely.Polygon(rings[0][:, :2], [ring[:, :2] for ring in rings[1:]]).area
+            total += area * (rings[0][0, 2] - base)
+    return total
+
+
+@pytest.mark.parametrize("turn", [0.0, 40.0])
+@pytest.mark.parametrize(
+    ("outline", "upper", "step_m"),
+    [
+        (PODIUM, TOWER, 43.0),
+        (PODIUM, WING, 6.0),
+        (PODIUM, PODIUM.buffer(-2.5, join_style="mitre"), 3.0),
+        (ELL, ELL.buffer(-3.0, join_style="mitre"), 3.0),
+    ],
+    ids=["tower", "higher end", "set back", "set back over an L"],
+)
+def test_the_higher_level_is_found_and_closed_by_walls(outline, upper, step_m, turn):
+    turned, cells = surface(outline, upper, turn, step_m)
+    roof = fit_levels(turned, cells, 1.0)
+    assert roof is not None
+    assert roof.type == "multilevel"
+    assert roof.rmse_m < 0.2
+    solid = raise_wings(tidy(turned)[0], 140.0, roof.wings)
+    assert faults(solid) == []
+    whole = outline.area * 7 + outline.intersection(upper).area * step_m
+    assert volume(solid) == pytest.approx(whole, rel=0.01)
+
+
+def test_one_level_and_low_steps_are_no_two_levels():
+    turned, cells = surface(PODIUM, TOWER, 10.0, 0.0)
+    assert fit_levels(turned, cells, 1.0) is None
+    turned, cells = surface(PODIUM, TOWER, 10.0, 1.5)
+    assert fit_levels(turned, cells, 1.0) is None
+
+
+def test_a_high_part_that_is_no_rectangle_is_left_to_others():
+    turned, cells = surface(PODIUM, shapely.Point(25, 20).buffer(10), 0.0)
+    assert fit_levels(turned, cells, 1.0) is None
