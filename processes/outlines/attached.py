@@ -29,7 +29,7 @@ class Signs:
     """What makes a party wall."""
 
     step_m: float = 0.6
-    brightness: float = 0.15
+    brightness: float = 0.1
     """Change of log brightness; counts only where the roof has no crease, which shades it."""
     colour: float = 0.055
     """Change of the bands' log ratios to their mean, all together: about a relative change.
@@ -37,12 +37,19 @@ class Signs:
     Across a crease three times as much, since skylight tints the shaded side."""
     crease: float = 0.35
     """Change of slope, metres a metre, from which a crease is seen."""
-    certainty: float = 3.0
+    certainty: float = 4.0
     """A sign must exceed its standard error along the cut by this factor."""
     agreement: float = 0.9
     """Share of the places along a cut that must step the same way."""
     depth: float = 0.9
     """Of a house behind a cut, relative to the cut's length, below which signs count less."""
+    elongation: float = 2.5
+    """Extent of a block across a cut, relative to the cut's length, from which signs count more.
+
+    A long block is more likely several houses than a compact one is."""
+    least: float = 0.5
+    most: float = 1.5
+    """How little and how much they count in compact and in long blocks."""
     storey_m: float = 2.0
     storey_depth_m: float = 6.0
     """A step of height that is a wall however long, and the depth of a house behind it."""
@@ -194,6 +201,7 @@ def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     shape = np.clip(runs.depth / (signs.depth * length), 0, 1) ** 2
     shape[shape < 0.25] = 0.0
     tall = (size[:, HEIGHT] >= signs.storey_m) & (runs.depth * cell_m >= signs.storey_depth_m)
+    shape *= np.clip(runs.extent / (signs.elongation * length), signs.least, signs.most)
     share *= np.where(tall, 1.0, shape)[:, None]
     creased = ~(runs.crease <= signs.crease)
     share[creased, BRIGHTNESS] = 0.0

@@ -20,7 +20,7 @@ Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 HEIGHT, BRIGHTNESS, COLOUR = 0, 1, 2
-KINDS = 3
+"""Rows of what a cut is judged by."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Runs:
     """From where to where along them, cells (n, 2)."""
     depth: Floats
     """Median of the cells behind the cut on the shallower side."""
+    extent: Floats
+    """Median of the cells on both sides together."""
     crease: Floats
     """Change of slope, metres a metre."""
     step: Floats
@@ -87,10 +89,11 @@ def scan(mask: Mask, features: Floats, angle: float, cell_m: float, reach: Reach
         col=found[:, 0],
         rows=found[:, 1:3],
         depth=found[:, 3],
-        crease=found[:, 4] / cell_m,
-        step=found[:, 5::3],
-        error=found[:, 6::3],
-        agreed=found[:, 7::3],
+        extent=found[:, 4],
+        crease=found[:, 5] / cell_m,
+        step=found[:, 6::3],
+        error=found[:, 7::3],
+        agreed=found[:, 8::3],
     )
 
 
@@ -117,10 +120,11 @@ def _mean(total: Floats, count: NDArray[np.int32], first: int, window: int) -> f
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -> Floats:
-    """Return (feature and, last, crease; row, col): the difference across the gap before a column.
+    """Return (feature, row, col): the difference across the gap before a column.
 
-    Of a height difference only that counts which the steeper side's slope does not explain. What
-    is not there any more further on, a stripe or a skylight, is nought.
+    After the features come the crease and what the slopes of the two sides make of the gap. Slopes
+    are read far from the gap where the houses are wide enough: stereo smears a step over metres.
+    What is not there any more further on, a stripe or a skylight, is nought.
     """
     kinds, rows, cols = features.shape
     out = np.full((kinds + 3, rows, cols), np.nan, np.float32)
@@ -167,13 +171,12 @@ def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -
                 slope_r = _mean(total, count, col + skip + long, long)
                 slope_r -= _mean(total, count, col + skip, long)
                 out[kinds, row, col] = (slope_r - slope_l) / long
-    # how deep the houses are goes with the rest
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _depths(inside: Mask) -> NDArray[np.int32]:
-    """Return how many columns one gets on the shallower side of a column without leaving.
+def _depths(inside: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many columns one gets back from a column, and on from it, without leaving.
 
     Straight on or askew: a wing that leaves the wall at a slant is not shallow.
     """
@@ -200,7 +203,7 @@ def _depths(inside: Mask) -> NDArray[np.int32]:
                         behind[row, col] = max(behind[row, col], one[1, row])
                     else:
                         ahead[row, col] = max(ahead[row, col], one[1, row])
-    return np.minimum(behind, ahead)
+    return behind, ahead
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -215,9 +218,10 @@ def _judged(values: Floats, entry: Floats) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
-    """Return (col, first row, last row, depth, crease) of every cut, then per kind what shows."""
+    """Return (col, first row, last row, depth, extent, crease, …) of each cut, by kind the rest."""
     kinds, rows, cols = steps.shape[0] - 3, steps.shape[1], steps.shape[2]
-    depth = _depths(inside)
+    behind, ahead = _depths(inside)
+    depth = np.minimum(behind, ahead)
     found = []
     for col in range(1, cols):
         row = 0
@@ -231,9 +235,10 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
             length = row - first
             if length < shortest:
                 continue
-            entry = np.full(14, np.nan)
+            entry = np.full(15, np.nan)
             entry[0], entry[1], entry[2] = col, first, row
-            entry[3], entry[4] = np.median(depth[first:row, col]), np.nan
+            entry[3] = np.median(depth[first:row, col])
+            entry[4] = np.median(behind[first:row, col]) + np.median(ahead[first:row, col])
             asked = False
             values = steps[0, first:row, col]
             known = np.isfinite(values + steps[kinds + 1, first:row, col])
@@ -246,13 +251,13 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
                 rise = np.median(values)
                 # what no slope between those of the two sides explains
                 explained = high if rise > high else (low if rise < low else rise)
-                _judged(values - explained, entry[5:8])
+                _judged(values - explained, entry[6:9])
                 asked = True
             if kinds > 1:
                 values = steps[1, first:row, col]
                 values = values[np.isfinite(values)]
                 if len(values) >= 0.7 * length:
-                    _judged(values, entry[8:11])
+                    _judged(values, entry[9:12])
                     asked = True
             if kinds > 2:
                 tint = np.zeros(kinds - 2)
@@ -266,16 +271,16 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
                     values = np.zeros(length)
                     for kind in range(2, kinds):
                         values += steps[kind, first:row, col] * tint[kind - 2] / size
-                    _judged(values[np.isfinite(values)], entry[11:14])
+                    _judged(values[np.isfinite(values)], entry[12:15])
                     asked = True
             if not asked:
                 continue
             slopes = steps[kinds, first:row, col]
             slopes = slopes[np.isfinite(slopes)]
             if len(slopes):
-                entry[4] = abs(np.median(slopes))
+                entry[5] = abs(np.median(slopes))
             found.append(entry)
-    out = np.zeros((len(found), 14))
+    out = np.zeros((len(found), 15))
     for index in range(len(found)):
         out[index] = found[index]
     return out

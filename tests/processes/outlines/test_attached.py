@@ -83,9 +83,9 @@ def four_bands(mask, tint, seed=0):
 
 def test_signs_that_alone_would_not_do_add_up():
     mask, surface, _, truth = row_of_houses(step_m=0.0, noise_m=0.05)
-    tints = np.array([(0.97, 1.03, 0.98, 1.0), (1.0,) * 4])
+    tints = np.array([(0.98, 1.02, 0.988, 1.0), (1.0,) * 4])
     bands = four_bands(mask, tints[np.clip(truth - 1, 0, 3) % 2].transpose(2, 0, 1))
-    stepped = surface + 0.5 * ((truth + 1) % 2)
+    stepped = surface + 0.4 * ((truth + 1) % 2)
     assert parts(mask, surface, CELL_M, bands).max() < 4
     assert parts(mask, stepped, CELL_M).max() < 4
     assert found(parts(mask, stepped, CELL_M, bands), truth) == (4, 4)
@@ -106,3 +106,12 @@ def test_a_porch_belongs_to_its_house():
     porch = (row >= 20) & (row < 40) & (col >= 50) & (col < 57)
     surface = np.where(house, 58.0, np.where(porch, 54.5, 50.0))
     assert parts(house | porch, surface, CELL_M).max() == 1
+
+
+def test_a_long_block_needs_less_to_be_two_houses_than_a_compact_one():
+    row, col = np.mgrid[:60, :140]
+    surface = np.where(col < 40, 58.0, 58.7)
+    compact = (row >= 15) & (row < 39) & (col >= 22) & (col < 58)
+    long = (row >= 15) & (row < 39) & (col >= 10) & (col < 110)
+    assert parts(compact, surface, CELL_M).max() == 1
+    assert parts(long, surface, CELL_M).max() == 2
