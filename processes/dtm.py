@@ -37,7 +37,7 @@ class DtmInputs(Inputs):
 
     dsm: Asset = Field(description="Surface heights, one band, metres.")
     largest_object_m: float = Field(
-        default=120.0,
+        default=200.0,
         gt=0,
         le=2000,
         description="Widest thing that is not ground, metres: a raised area that holds a disc of "
@@ -197,7 +197,7 @@ DTM = Process(
     id="dtm",
     title="Terrain model",
     description=__doc__,
-    version="1.1.0",
+    version="1.2.0",
     inputs=DtmInputs,
     outputs=DtmOutputs,
     run=run,

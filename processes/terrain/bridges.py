@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.terrain.shapes import disc, grown, larger
+
 HALF_WIDTH_M = 20.0
 """A deck's edge lies within this on either side."""
 FALL_M, WITHIN_M = 2.5, 2.5
@@ -21,6 +23,8 @@ LEVEL = 0.12
 LEAST_M2, LEAST_WIDTH_M = 25.0, 2.5
 FOOT_M = 2
 """So far beyond the fall the land lies as it is."""
+AS_LONG = 0.75
+"""A deck goes on both ways for this share of its width; the corner of a plateau does not."""
 ASKED_M = 1.0
 """Cells are asked at so wide a stride."""
 WAYS = 8
@@ -38,8 +42,7 @@ def bridges(surface: Heights, ground: Mask, cell_m: float) -> tuple[Mask, Height
     """
     angles = np.arange(WAYS) * np.pi / WAYS
     # only what is near a fall can be a deck
-    reach = _disc(WITHIN_M / cell_m)
-    edge = surface - cv2.erode(surface, reach) > FALL_M
+    edge = surface - cv2.erode(surface, disc(WITHIN_M / cell_m)) > FALL_M
     if not (edge & ground).any():
         return np.zeros(ground.shape, bool), np.full(ground.shape, np.nan, np.float32)
     away = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5)
@@ -49,12 +52,9 @@ def bridges(surface: Heights, ground: Mask, cell_m: float) -> tuple[Mask, Height
     below = _below(surface, asked, drow, dcol, int(HALF_WIDTH_M), stride)
     below = np.repeat(np.repeat(below, stride, 0), stride, 1)[: ground.shape[0], : ground.shape[1]]
     found = (np.isfinite(below) & asked).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(LEAST_WIDTH_M / 2 / cell_m))
-    _, label, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] * cell_m**2 >= LEAST_M2
-    large[0] = False
-    core = large[label]
-    decks = (cv2.dilate(core.astype(np.uint8), reach) > 0) & (ground | edge)
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, disc(LEAST_WIDTH_M / 2 / cell_m))
+    core = larger(found > 0, LEAST_M2 / cell_m**2)
+    decks = grown(core, WITHIN_M / cell_m) & (ground | edge)
     return np.asarray(decks), np.where(core, below, np.nan).astype(np.float32)
 
 
@@ -88,6 +88,13 @@ def _below(
                 behind, other = _foot(surface, row, col, -drow[way], -dcol[way], reach)
                 if np.isnan(other) or ahead + behind >= shortest:
                     continue
+                along = AS_LONG * (ahead + behind - 2 * FOOT_M)
+                turned = (way + len(drow) // 2) % len(drow)
+                if not (
+                    _goes_on(surface, row, col, drow[turned], dcol[turned], along)
+                    and _goes_on(surface, row, col, -drow[turned], -dcol[turned], along)
+                ):
+                    continue
                 shortest = ahead + behind
                 out[row // stride, col // stride] = (foot * behind + other * ahead) / shortest
     return out
@@ -112,17 +119,25 @@ def _foot(
             if surface[r, c] > here or t >= reach + 4:
                 break
             left = t
-        if last - surface[r, c] >= FALL_M and t < left + 3:
+        if last - surface[r, c] >= FALL_M and t < left + 2:
             at = t + FOOT_M
             r, c = int(np.round(row + at * drow)), int(np.round(col + at * dcol))
             if r < 0 or r >= rows or c < 0 or c >= cols:
                 break
             return float(at), float(surface[r, c])
-        if t >= left + 3:
+        if t >= left + 2:
             break
     return 0.0, np.nan
 
 
-def _disc(radius_px: float) -> NDArray[np.uint8]:
-    size = 2 * max(1, round(radius_px)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _goes_on(surface: Heights, row: int, col: int, drow: float, dcol: float, length: float) -> bool:
+    """Return whether it stays level for *length* metres, or to the rim of the map."""
+    rows, cols = surface.shape
+    for t in range(1, int(length) + 1):
+        r, c = int(np.round(row + t * drow)), int(np.round(col + t * dcol))
+        if r < 0 or r >= rows or c < 0 or c >= cols:
+            return True
+        if abs(surface[r, c] - surface[row, col]) > 0.5 + LEVEL * t:
+            return False
+    return True

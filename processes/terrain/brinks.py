@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.shapes import disc, grown, larger
+
 REACH_M = 5.0
 """How far from a brink ground above and below is looked for."""
 LEAST_M = 1.5
@@ -33,22 +35,14 @@ def brinks(heights: Heights, seen: Heights, ground: Mask, cuts: Mask, cell_m: fl
     *ground* are the cells of regions taken for ground, *cuts* those of no region. *heights* and
     *seen* are NaN where unknown.
     """
-    disc = _disc(REACH_M / cell_m)
+    reach = disc(REACH_M / cell_m)
     sure = np.isfinite(seen)
-    low = cv2.erode(np.where(sure, seen, FAR_M).astype(np.float32), disc)
-    high = cv2.dilate(np.where(sure, seen, -FAR_M).astype(np.float32), disc)
+    low = cv2.erode(np.where(sure, seen, FAR_M).astype(np.float32), reach)
+    high = cv2.dilate(np.where(sure, seen, -FAR_M).astype(np.float32), reach)
     known = np.isfinite(heights)
     standing = known & ~sure & (~(ground | cuts) | (heights > high + OVER_M))
-    clear = cv2.dilate(standing.astype(np.uint8), _disc(CLEAR_M / cell_m)) == 0
+    clear = ~grown(standing, CLEAR_M / cell_m)
     steps = (high - low > LEAST_M) & (high - low < FAR_M)
     between = (heights <= high + OVER_M) & (heights >= low - OVER_M)
     found = known & (cuts | ground) & ~sure & clear & steps & between
-    _, label, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] * cell_m**2 >= LEAST_M2
-    large[0] = False
-    return np.asarray(large[label])
-
-
-def _disc(radius_px: float) -> NDArray[np.uint8]:
-    size = 2 * max(1, round(radius_px)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+    return larger(found, LEAST_M2 / cell_m**2)

@@ -13,20 +13,23 @@ from numpy.typing import NDArray
 
 from processes.terrain.bridges import bridges
 from processes.terrain.brinks import brinks
+from processes.terrain.land import land_of
 from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
-from processes.terrain.regions import ground_cells
+from processes.terrain.shapes import grown
 from processes.terrain.sharp import taken_back
 from processes.terrain.span import spanned
 from processes.terrain.trend import trend
 
+BANK_M = 2.0
+"""The ground is not smoothed so near to a bank: it would round off its edges."""
 CALM_M = 2.5
 """Width of the median that takes single blunders off before steps are looked for."""
 
 Heights = NDArray[np.float32]
 
 
-def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> Heights:
+def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 200.0) -> Heights:
     """Return the ground under every raised object up to *largest_object_m* wide, gap-free.
 
     All NaN where the surface model shows no ground at all.
@@ -34,13 +37,13 @@ def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> 
     return spanned(ground_heights(dsm, cell_m, largest_object_m), cell_m)
 
 
-def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 120.0) -> Heights:
+def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 200.0) -> Heights:
     """Return the ground where *dsm* (metres, NaN where void) shows it, smoothed; NaN elsewhere."""
     return ground_and_bridges(dsm, cell_m, largest_object_m)[0]
 
 
 def ground_and_bridges(
-    dsm: Heights, cell_m: float, largest_object_m: float = 120.0
+    dsm: Heights, cell_m: float, largest_object_m: float = 200.0
 ) -> tuple[Heights, NDArray[np.bool_]]:
     """Return `ground_heights`, and the cells of bridges, which are no ground."""
     known = np.isfinite(dsm)
@@ -52,12 +55,13 @@ def ground_and_bridges(
         calm = cv2.medianBlur(calm, width)
     heights = np.where(known, calm, np.nan).astype(np.float32)
     relief = heights - trend(calm, cell_m)
-    ground, cuts = ground_cells(heights, relief, cell_m, largest_object_m)
-    decks, below = bridges(calm, ground, cell_m)
+    land = land_of(heights, relief, cell_m, largest_object_m)
+    decks, below = bridges(calm, land.ground, cell_m)
     decks &= known
-    ground, cuts = ground & ~decks, cuts & ~decks
+    banks, cuts = land.banks & ~decks, land.cuts & ~decks
+    ground = banks | (land.ground & ~decks)
     seen = refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
-    brink = brinks(heights, seen, ground, cuts, cell_m)
+    brink = brinks(heights, seen, ground, cuts, cell_m) | (grown(banks, BANK_M / cell_m) & ground)
     seen = np.where(brink, heights, seen).astype(np.float32)
     seen = np.where(decks, below, seen)
     return taken_back(seen, dsm, decks, cell_m), decks

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.nearest import nearest_filled
+from processes.terrain.shapes import disc, grown, open_parts
 from processes.terrain.smooth import local_planes, planes
 
 BROAD_M = (8.0, 8.0, 5.0)
@@ -26,6 +27,9 @@ FINE_M = 2.0
 CREST_M, CREST_OPEN = 7.0, 0.5
 """A hill that was dropped is so wide at least, and so much of its rim goes on into the ground."""
 ROUNDS = 4
+CREPT_M, CREPT_REACH_M = 3.0, 8.0
+"""So near to what stands up, cells so much higher than the broad plane agree with a fine one only
+where cells beside them drew it on, from a slope onto a roof."""
 INLIER_M, INLIER_NMADS = 0.3, 2.5
 
 Heights = NDArray[np.float32]
@@ -41,7 +45,7 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
     sheds and little garden would not. The fine ones then take back crests and drop the rest.
     """
     away_m = _from_standing(heights, surface, cell_m)
-    fringe = away_m < FRINGE_M
+    fringe, beside = away_m < FRINGE_M, away_m < CREPT_REACH_M
     upright_m = np.where(fringe, FRINGE_UPRIGHT_M, UPRIGHT_M)
     kept = heights
     for reach_m in BROAD_M:
@@ -51,7 +55,8 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
         off = np.abs(heights - local_planes(kept, FINE_M / cell_m))
         inside = off[np.isfinite(kept) & np.isfinite(off)]
         spread = 1.4826 * float(np.median(inside)) if inside.size else 0.0
-        lifted = fringe & (heights - local_planes(kept, BROAD_M[-1] / cell_m) > FRINGE_UPRIGHT_M)
+        above = heights - local_planes(kept, BROAD_M[-1] / cell_m)
+        lifted = (fringe & (above > FRINGE_UPRIGHT_M)) | (beside & (above > CREPT_M))
         agrees = (off <= max(INLIER_M, INLIER_NMADS * spread)) & ~lifted
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
     kept = np.where(_crests(heights, kept, cell_m), heights, kept)
@@ -82,21 +87,10 @@ def _crests(heights: Heights, kept: Heights, cell_m: float) -> NDArray[np.bool_]
     house that is hardly higher than the slope behind it, has the cut around it still.
     """
     dropped = np.isfinite(heights) & np.isnan(kept)
-    core = cv2.erode(dropped.astype(np.uint8), _disc(CREST_M / 2 / cell_m))
-    wide = cv2.dilate(core, _disc(CREST_M / 2 / cell_m))
-    count, label = cv2.connectedComponents(wide, connectivity=8)
-    around = cv2.dilate(label.astype(np.float32), _disc(1.0 / cell_m)).astype(np.int32)
-    rim = (around > 0) & (label == 0)
-    cells = np.bincount(around[rim], minlength=count)
-    open_cells = np.bincount(around[rim & np.isfinite(heights)], minlength=count)
-    hill = open_cells >= CREST_OPEN * cells
-    hill[0] = False
+    core = cv2.erode(dropped.astype(np.uint8), disc(CREST_M / 2 / cell_m))
+    wide = grown(core > 0, CREST_M / 2 / cell_m)
+    label, hill = open_parts(wide, np.isfinite(kept), CREST_OPEN, reach_px=1.0 / cell_m)
     return np.asarray(hill[label])
-
-
-def _disc(radius_px: float) -> NDArray[np.uint8]:
-    size = 2 * max(1, round(radius_px)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _from_standing(heights: Heights, surface: Heights, cell_m: float) -> Heights:

@@ -45,3 +45,9 @@ def test_a_dam_a_bench_and_roofs_are_no_bridges():
     assert not found(bench).any()
     town = np.where((ROW % 40 > 25) & (COL % 50 > 12), 9.0, 0.0)
     assert not found(town).any()
+
+
+def test_the_corner_of_a_plateau_is_no_bridge():
+    """It falls on both sides, but goes on one way only."""
+    plateau = (abs(ROW - 90) < 45) & (COL > 50)
+    assert not found(4.0 * plateau).any()
