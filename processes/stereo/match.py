@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from processes.stereo.census import Seen, Slices, census, window
 from processes.stereo.checks import Reason, compared, settled
+from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
 from processes.stereo.sgm import solver
@@ -84,6 +85,8 @@ COARSE_RANGE_PX = 16
 SMALLEST_PX = 64
 """… or the image smaller than twice this."""
 MARGIN_PX = 3.0
+LOOKS = 4
+"""Uneven light hides matches, and few matches tell little of it: the coarsest level is repeated."""
 STRIP_CELLS = 40_000_000
 """Disparities held at a time by one thread, 3 bytes each."""
 STRIP_MARGIN_PX = 24
@@ -186,16 +189,41 @@ def _coarse_to_fine(
         bounds.append(halve_range(*bounds[-1]))
     lo, hi = bounds[-1]
     tones = given or Tones.of(lefts[-1], rights[-1])
-    for level in range(len(bounds) - 1, 0, -1):
-        found = _level(lefts[level], rights[level], lo, hi, tones, COARSE, device)
+    light: Light | None = None
+
+    def look(level: int, recipe: Recipe) -> _Level:
+        lit = lefts[level] if light is None else light.on(lefts[level], tones.left, level)
+        return _level(lefts[level], lit, rights[level], lo, hi, tones, recipe, device)
+
+    coarsest = len(bounds) - 1
+    for level in range(coarsest, 0, -1):
+        left, right = lefts[level], rights[level]
+        found = look(level, COARSE)
+        if level == coarsest:
+            for _ in range(LOOKS):
+                light = _light(left, right, found, tones, level)
+                if light is None:
+                    break
+                found = look(level, COARSE)
         matched = found.reason == Reason.MATCHED
         if given is None:
-            tones = Tones.of_matches(lefts[level], rights[level], found.disparity, matched) or tones
+            tones = Tones.of_matches(left, right, found.disparity, matched) or tones
+        light = _light(left, right, found, tones, level)
         lo, hi = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
         size = lefts[level - 1].shape
         lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
         hi = np.minimum(finer(2 * hi, size), bounds[level - 1][1])
-    return _level(lefts[0], rights[0], lo, hi, tones, FINE, device)
+    return look(0, FINE)
+
+
+def _light(left: Floats, right: Floats, found: _Level, tones: Tones, level: int) -> Light | None:
+    """Return how light differs between two images, from what they both see."""
+    row, col = np.nonzero(found.reason == Reason.MATCHED)
+    there = np.clip(col + np.rint(found.disparity[row, col]).astype(int), 0, right.shape[1] - 1)
+    one, other = np.full((2, *left.shape), np.nan, np.float32)
+    one[row, col] = share(left[row, col], tones.left)
+    other[row, col] = share(right[row, there], tones.right)
+    return light_of(one, other, level)
 
 
 @dataclass(frozen=True)
@@ -222,7 +250,7 @@ class Tones:
 
     def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:
         """Return square roots of grey levels: shadows have as much contrast as what is lit."""
-        scaled = (np.nan_to_num(image, nan=ends[0]) - ends[0]) / max(ends[1] - ends[0], 1e-6)
+        scaled = share(np.nan_to_num(image, nan=ends[0]), ends)
         return np.asarray(np.clip(np.sqrt(np.maximum(scaled, 0)) * 220 + 18, 0, 255), np.uint8)
 
 
@@ -235,9 +263,19 @@ def _ends(image: Floats) -> tuple[float, float]:
 
 
 def _level(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe, device: str
+    left: Floats,
+    lit: Floats,
+    right: Floats,
+    lo: Floats,
+    hi: Floats,
+    tones: Tones,
+    recipe: Recipe,
+    device: str,
 ) -> _Level:
-    """Match strips of rows, as tall as memory allows, with margins that are thrown away."""
+    """Match strips of rows, as tall as memory allows, with margins that are thrown away.
+
+    *lit* is *left* in the light of *right*.
+    """
     rows = left.shape[0]
     cells = float(np.sum(hi - lo + 16.0, where=np.isfinite(left))) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
@@ -245,7 +283,8 @@ def _level(
     for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe, device)
+        images = left[part], lit[part], right[part]
+        strip = _strip(*images, lo[part], hi[part], tones, recipe, device)
         keep = slice(first - top, last - top)
         parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
     disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
@@ -253,7 +292,14 @@ def _level(
 
 
 def _strip(
-    left: Floats, right: Floats, lo: Floats, hi: Floats, tones: Tones, recipe: Recipe, device: str
+    left: Floats,
+    lit: Floats,
+    right: Floats,
+    lo: Floats,
+    hi: Floats,
+    tones: Tones,
+    recipe: Recipe,
+    device: str,
 ) -> _Level:
     q = recipe.per_px
     codes, ok = census(left, window(*CENSUS_PX))
@@ -263,7 +309,7 @@ def _strip(
     fine = _resampled(right, q)
     there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
     pad = max(0, -lowest, left.shape[1] * q + highest - there.shape[1]) + 1
-    greys = tones.grey(left, tones.left)
+    greys = tones.grey(lit, tones.left)
     beside = [(0, 0), (pad, pad)]
     there, there_ok, there_grey = (
         np.pad(a, beside) for a in (there, there_ok, tones.grey(fine, tones.right))

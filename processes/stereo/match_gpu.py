@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.functional import pad as padded
 
 from processes.stereo import sgm
@@ -22,6 +23,7 @@ from processes.stereo.census import Seen, Slices, window
 from processes.stereo.census_gpu import SeenOn, SlicesOn, census
 from processes.stereo.checks import Reason
 from processes.stereo.checks_gpu import compared, settled, small_patches
+from processes.stereo.light import Light, cell_of, light_between
 from processes.stereo.match import (
     AGREE_PX,
     CENSUS_PX,
@@ -31,6 +33,7 @@ from processes.stereo.match import (
     FINE,
     FLAT_CONTRAST,
     FLAT_PX,
+    LOOKS,
     MARGIN_PX,
     SMALLEST_PX,
     SPECKLE_PX,
@@ -106,17 +109,62 @@ def _coarse_to_fine(
         bounds.append(halve_range(*bounds[-1]))
     low, high = bounds[-1]
     tones = given or Tones(_ends(lefts[-1]), _ends(rights[-1]))
-    for level in range(len(bounds) - 1, 0, -1):
-        found = _level(lefts[level], rights[level], low, high, tones, COARSE)
+    light: Light | None = None
+
+    def look(level: int, recipe: Recipe) -> _Level:
+        lit = lefts[level] if light is None else _lit(lefts[level], tones, light, level)
+        return _level(lefts[level], lit, rights[level], low, high, tones, recipe)
+
+    coarsest = len(bounds) - 1
+    for level in range(coarsest, 0, -1):
+        left, right = lefts[level], rights[level]
+        found = look(level, COARSE)
+        if level == coarsest:
+            for _ in range(LOOKS):
+                light = _light(left, right, found, tones, level)
+                if light is None:
+                    break
+                found = look(level, COARSE)
         matched = found.reason == Reason.MATCHED
         if given is None:
-            seen = _tones_of_matches(lefts[level], rights[level], found.disparity, matched)
-            tones = seen or tones
+            tones = _tones_of_matches(left, right, found.disparity, matched) or tones
+        light = _light(left, right, found, tones, level)
         low, high = search_range(found.disparity, matched, bounds[level], MARGIN_PX)
         size = (int(lefts[level - 1].shape[0]), int(lefts[level - 1].shape[1]))
         low = torch.maximum(finer(2 * low, size), bounds[level - 1][0])
         high = torch.minimum(finer(2 * high, size), bounds[level - 1][1])
-    return _level(lefts[0], rights[0], low, high, tones, FINE)
+    return look(0, FINE)
+
+
+def _light(left: Tensor, right: Tensor, found: _Level, tones: Tones, level: int) -> Light | None:
+    """As `match._light`: only means over cells leave the card."""
+    ok = found.reason == Reason.MATCHED
+    col = torch.arange(left.shape[1], device=left.device)
+    there = (col + found.disparity.round().long()).clamp(0, right.shape[1] - 1)
+    one, other = _share(left, tones.left), _share(right.gather(1, there), tones.right)
+    ok = ok & one.isfinite() & other.isfinite()
+    one, other = torch.where(ok, one, 0.0), torch.where(ok, other, 0.0)
+    cell_px = cell_of(level)
+    beyond = [-side % cell_px for side in left.shape]
+    sums = torch.stack([ok.float(), one, other, one * one, other * other])
+    means = avg_pool2d(padded(sums, (0, beyond[1], 0, beyond[0])), cell_px)
+    return light_between(means.cpu().numpy(), cell_px, level)
+
+
+def _share(image: Tensor, ends: tuple[float, float]) -> Tensor:
+    dark, bright = ends
+    return (image - dark) / max(bright - dark, 1e-6)
+
+
+def _lit(image: Tensor, tones: Tones, light: Light, level: int) -> Tensor:
+    """As `Light.on`."""
+    fields = torch.from_numpy(np.stack([light.gain, light.offset])).to(image.device)
+    size = [side * light.per_cell(level) for side in light.gain.shape]
+    rows, cols = image.shape
+    gain, offset = interpolate(fields[None], size, mode="bilinear")[0, :, :rows, :cols]
+    dark, bright = tones.left
+    lit: Tensor = (_share(image, tones.left) * gain + offset) * (bright - dark) + dark
+    return lit
 
 
 def _tones_of_matches(left: Tensor, right: Tensor, disparity: Tensor, ok: Tensor) -> Tones | None:
@@ -136,7 +184,13 @@ def _ends(image: Tensor) -> tuple[float, float]:
 
 
 def _level(
-    left: Tensor, right: Tensor, lo: Tensor, hi: Tensor, tones: Tones, recipe: Recipe
+    left: Tensor,
+    lit: Tensor,
+    right: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    tones: Tones,
+    recipe: Recipe,
 ) -> _Level:
     """Match strips of rows, cut as `match` cuts them: their margins decide a little."""
     rows = left.shape[0]
@@ -146,13 +200,20 @@ def _level(
     for first, last in pairwise(cuts.tolist()):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        strip = _strip(left[part], right[part], lo[part], hi[part], tones, recipe)
+        images = left[part], lit[part], right[part]
+        strip = _strip(*images, lo[part], hi[part], tones, recipe)
         parts.append([values[first - top : last - top] for values in strip])
     return _Level(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _strip(
-    left: Tensor, right: Tensor, lo: Tensor, hi: Tensor, tones: Tones, recipe: Recipe
+    left: Tensor,
+    lit: Tensor,
+    right: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    tones: Tones,
+    recipe: Recipe,
 ) -> _Level:
     q = recipe.per_px
     codes, ok = census(left, window(*CENSUS_PX))
@@ -161,7 +222,7 @@ def _strip(
     fine = resampled(right, q)
     there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
     pad = max(0, -lowest, left.shape[1] * q + highest_step - there.shape[1]) + 1
-    seen = SeenOn(codes, ok, grey(left, tones.left))
+    seen = SeenOn(codes, ok, grey(lit, tones.left))
     other = SeenOn(
         *(padded(v, (pad, pad)) for v in (there, there_ok, grey(fine, tones.right)))
     )  # fmt: skip
