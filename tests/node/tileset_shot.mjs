@@ -1,14 +1,16 @@
 // Draws tilesets with the viewer's Cesium in headless Chromium over a magenta void and takes a picture.
 //
-//   node tileset_shot.mjs CHROMIUM ORIGIN OUT.png VIEW
+//   node tileset_shot.mjs CHROMIUM ORIGIN
 //
-// VIEW is JSON: {"tilesets": [address …], "at": [longitude, latitude, height], "range", "pitch", "error"}.
-// ORIGIN serves Cesium below /cesium/. Prints one JSON object: what was drawn of each tileset, and what
-// the page complained about.
+// Reads views, one a line, until there are no more: {"out": PICTURE.png, "tilesets": [address …],
+// "at": [longitude, latitude, height], "range", "pitch", "error"}. ORIGIN serves Cesium below /cesium/.
+// Prints one JSON object a view: what was drawn of each tileset, and what the page complained about.
+
+import { createInterface } from "node:readline";
 
 import puppeteer from "puppeteer-core";
 
-const [executablePath, origin, out, text] = process.argv.slice(2);
+const [executablePath, origin] = process.argv.slice(2);
 const WAIT_MS = 120_000;
 const PAGE = `<!doctype html><html><head><link rel="icon" href="data:,">
 <link rel="stylesheet" href="/cesium/Widgets/widgets.css">
@@ -33,19 +35,29 @@ try {
     request.url() === `${origin}/page` ? request.respond({ contentType: "text/html", body: PAGE }) : request.continue(),
   );
   await page.goto(`${origin}/page`, { timeout: WAIT_MS });
-  await page.evaluate(shown, JSON.parse(text));
+  for await (const line of createInterface({ input: process.stdin })) {
+    const drawn = await taken(page, JSON.parse(line));
+    console.log(JSON.stringify({ drawn, said: said.splice(0) }));
+  }
+} finally {
+  await browser.close();
+}
+
+/** Draw a view and take its picture; return what was drawn of each tileset. */
+async function taken(page, { out, ...view }) {
+  await page.evaluate(shown, view);
   await page.waitForFunction(
     () => {
       window.map.scene.render();
       // for a moment all is loaded that is known of: a subtree then tells of more
-      window.calm = window.tilesets.every((tileset) => tileset.tilesLoaded) ? (window.calm ?? 0) + 1 : 0;
+      window.calm = window.tilesets.every((tileset) => tileset.tilesLoaded) ? window.calm + 1 : 0;
       return window.calm > 10;
     },
-    { timeout: WAIT_MS, polling: 200 },
+    { timeout: WAIT_MS, polling: 100 },
   );
   await page.evaluate(() => window.map.scene.render());
   await page.screenshot({ path: out });
-  const drawn = await page.evaluate(() =>
+  return page.evaluate(() =>
     window.tilesets.map(({ statistics }) => ({
       tiles: statistics.selected,
       features: statistics.numberOfFeaturesSelected,
@@ -53,13 +65,12 @@ try {
       failed: statistics.numberOfTilesWithContentReady === 0,
     })),
   );
-  console.log(JSON.stringify({ drawn, said }));
-} finally {
-  await browser.close();
 }
 
 /** In the page: a map without a globe, the tilesets, the camera. */
 async function shown({ tilesets, at, range, pitch, error }) {
+  if (window.tilesets) window.map.destroy(); // before, it is the element of that name
+  window.calm = 0;
   const map = new Cesium.CesiumWidget("map", { baseLayer: false, skyBox: false, skyAtmosphere: false, globe: false });
   map.scene.backgroundColor = Cesium.Color.MAGENTA;
   const target = Cesium.Cartesian3.fromDegrees(...at);

@@ -43,13 +43,17 @@ def shot(tmp_path_factory):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    origin = f"http://127.0.0.1:{server.server_address[1]}"
+    browser = subprocess.Popen(  # one for all pictures: it takes seconds to start
+        ["node", "tileset_shot.mjs", chromium, origin],
+        cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
     def take(paths, place, **view):
         for path in paths:
             link = root / path.parent.name
             if not link.exists():
                 link.symlink_to(path.parent)
-        origin = f"http://127.0.0.1:{server.server_address[1]}"
         lon, lat = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True).transform(*place[:2])
         wanted = {
             "tilesets": [f"/{path.parent.name}/{path.name}" for path in paths],
@@ -57,18 +61,22 @@ def shot(tmp_path_factory):
             **view,
         }
         out = root / "shot.png"
-        command = ["node", "tileset_shot.mjs", chromium, origin, str(out), json.dumps(wanted)]
-        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
+        browser.stdin.write(json.dumps({"out": str(out), **wanted}) + "\n")
+        browser.stdin.flush()
+        line = browser.stdout.readline()
+        assert line, "the browser ended: its messages are above"
+        said = json.loads(line)
         assert said["said"] == []
         with Image.open(out) as picture:
             return np.asarray(picture.convert("RGB")).astype(int), said["drawn"]
 
-    yield take
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield take
+    finally:
+        browser.communicate(timeout=60)
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class _Quiet(SimpleHTTPRequestHandler):
