@@ -25,8 +25,9 @@ Flags = NDArray[np.bool_]
 LEAST_STEP_M, LEAST_SHARE, LEAST_M2 = 2.0, 0.05, 60.0
 """The levels are this far apart, each takes this share of the roof, and the higher is this large:
 lifts and stairs that stand on a flat roof are no storey."""
-LEAST_FILL = 0.95
-"""Share of the cells inside the higher level's outline that are high, and of those that are in."""
+LEAST_FILL = 0.8
+"""Share of the cells inside the higher level's outline that are high, and of those that are in:
+on surfaces from images the edge of a storey is a metre off."""
 EDGE_M = 1.0
 """How far the edge of a level is sought around its outermost cells."""
 LEAST_WIDTH_M = 2.0

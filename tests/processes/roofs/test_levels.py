@@ -76,5 +76,5 @@ def test_one_level_and_low_steps_are_no_two_levels():
 
 
 def test_a_high_part_that_is_no_rectangle_is_left_to_others():
-    turned, cells = surface(PODIUM, shapely.Point(25, 20).buffer(10), 0.0)
+    turned, cells = surface(PODIUM, shapely.Polygon([(5, 5), (45, 5), (5, 35)]), 0.0)
     assert fit_levels(turned, cells, 1.0) is None
