@@ -21,6 +21,8 @@ LARGEST_BLOCK = 1536
 COARSE_CELLS = 16_000_000
 """The one lattice held whole in memory never has more cells than this."""
 SPAN_MARGIN_M = 60.0
+WIDEST_SEEN = 0.6
+"""Share of the widest object that a block sees beyond itself: more than the radius that decides."""
 EMPTY, SEEN, UNDER, BRIDGE, VOID = 0, 1, 2, 3, 4
 MASK_VALUES = {
     "0": "outside",
@@ -78,7 +80,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         return Raster(seen, dsm.grid), Raster(bridge, dsm.grid)
 
     work.progress(0.0, "finding the ground")
-    margin_m = inputs.largest_object_m
+    margin_m = max(SPAN_MARGIN_M, WIDEST_SEEN * inputs.largest_object_m)
     found = (Layer("ground"), Layer("bridges", "uint8"))
     seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
 
