@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import geopandas
@@ -240,3 +241,10 @@ def test_pages_show_the_outlines_and_load_nothing(houses: TestClient, path: str)
     assert "<script" not in answer.text
     assert ("<svg" in answer.text) == path.startswith(ITEMS)
     assert "http://maps.example/collections" in answer.text
+
+
+@pytest.mark.parametrize("path", [ITEMS, ITEMS + "/orleans.1"])
+def test_links_of_pages_of_features_lead_somewhere(houses: TestClient, path: str) -> None:
+    links = re.findall(r'href="([^"]*)"', houses.get(path, headers=PAGE).text)
+    known = ("http://maps.example/", "?", "data:")
+    assert [link for link in links if not link.startswith(known)] == []
