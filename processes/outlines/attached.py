@@ -38,7 +38,9 @@ class Signs:
     crease: float = 0.35
     """Change of slope, metres a metre, from which a crease is seen."""
     certainty: float = 4.0
-    """A sign must exceed its standard error along the cut by this factor."""
+    """A sign must exceed its standard error along the cut by this factor …"""
+    unclear: float = 0.6
+    """… counts less below, and not at all below this share of it."""
     agreement: float = 0.9
     """Share of the places along a cut that must step the same way."""
     depth: float = 0.9
@@ -194,7 +196,10 @@ def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     """Return how far each cut exceeds what is asked; above 1 is a wall."""
     size = np.nan_to_num(np.abs(runs.step))
     error = np.maximum(signs.certainty * np.nan_to_num(runs.error, nan=np.inf), 1e-9)
-    share = np.clip(size / error, 0, 1) * (runs.agreed >= signs.agreement)
+    clear = np.clip(size / error, 0, 1)
+    # a step along half a cut only, as at a tower on its podium, is no wall from edge to edge
+    clear[clear < signs.unclear] = 0.0
+    share = clear * (runs.agreed >= signs.agreement)
     share *= size / np.array([signs.step_m, signs.brightness, signs.colour])
     # a house is seldom much wider than deep; a ridge runs along it
     length = runs.rows[:, 1] - runs.rows[:, 0]
