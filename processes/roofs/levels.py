@@ -57,6 +57,8 @@ def fit_levels(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged 
         if min(high[inside].mean(), inside[high].mean()) < LEAST_FILL:
             continue
         asked = inside[cells.asked]
+        if asked.all() or not asked.any():  # no other level is left
+            continue
         low_m, high_m = (float(np.median(cells.z[part])) for part in (~asked, asked))
         off = np.abs(cells.z - np.where(asked, high_m, low_m))
         cost = float(np.mean(np.minimum(off, coarsest_m) ** 2))

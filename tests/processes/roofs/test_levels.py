@@ -78,3 +78,9 @@ def test_one_level_and_low_steps_are_no_two_levels():
 def test_a_high_part_that_is_no_rectangle_is_left_to_others():
     turned, cells = surface(PODIUM, shapely.Polygon([(5, 5), (45, 5), (5, 35)]), 0.0)
     assert fit_levels(turned, cells, 1.0) is None
+
+
+def test_a_low_corner_of_a_house_is_no_level():
+    house = box(0, 0, 14, 10)
+    outline, cells = surface(house, house.difference(box(10.5, 6, 15, 11)), 0)
+    assert fit_levels(outline, cells, 1.5) is None
