@@ -78,7 +78,8 @@ async function run(process, onMap) {
   byId("dismiss").onclick = () => json(`jobs/${job.jobID}`, { method: "DELETE", headers }).catch(() => {});
   try {
     const ended = await followed(job);
-    if (ended.status === "successful") await onMap(await productOf(ended));
+    const map = ended.status === "successful" && (await productOf(ended));
+    if (map) await onMap(map); // a message echoed is none
   } finally {
     submit.disabled = false;
   }
