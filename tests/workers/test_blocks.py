@@ -76,7 +76,7 @@ class Cluster:
 
     def stop(self) -> None:
         for process in (*self.workers, self.scheduler):
-            process.terminate()
+            process.kill()
         for process in (*self.workers, self.scheduler):
             process.wait(30)
 
