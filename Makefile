@@ -30,7 +30,8 @@ env: system .venv/.made $(VIEWER)
 test-env: system-test .venv/.made $(VIEWER) $(JUDGES)
 
 test: test-env check
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(CI),--color=no) $(PYTEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	    $(if $(CI),--color=no) $(PYTEST)
 
 check: system .venv/.made
 	$(BIN)/ruff check $(SOURCES)

@@ -19,12 +19,23 @@ from server.private import postgis, redis
 from server.settings import Settings
 
 HERE = Path(__file__).parent
+LONG = (
+    "test_viewer.py", "test_worker.py", "test_in_cesium.py", "test_local.py", "test_city.py",
+    "test_sensors.py", "test_sgm_gpu.py", "test_blocks.py",
+)  # fmt: skip
+"""Files that take longest; the first of them mostly computes, the second mostly waits."""
 
 # torch's threads wait by spinning, which takes the cores from the other processes of the suite
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidiactl").exists():
     # before anything imports Triton: its kernels are interpreted where there is no GPU
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start long files first, so that none runs alone at the end while other processes idle."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session")
