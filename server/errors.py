@@ -97,6 +97,7 @@ STATUS: dict[type[OrographError], tuple[int, str]] = {
     JobFailed: (500, "JobFailed"),
 }
 NAMED = {error.__name__: error for error in STATUS}
+MAX_DETAIL = 1000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 HTTP_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 406: "NotAcceptable"}
 
@@ -106,7 +107,10 @@ def problem(error: OrographError) -> dict[str, Any]:
     status, kind = next(
         (STATUS[known] for known in type(error).__mro__ if known in STATUS), (422, "Fault")
     )
-    return {"type": kind, "title": _title(type(error)), "status": status, "detail": str(error)}
+    detail = str(error)
+    if len(detail) > MAX_DETAIL:  # what was sent is quoted in it
+        detail = detail[:MAX_DETAIL] + "…"
+    return {"type": kind, "title": _title(type(error)), "status": status, "detail": detail}
 
 
 def remembered(name: str, message: str) -> dict[str, Any]:

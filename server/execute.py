@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from processes.core.errors import InvalidInput
@@ -77,8 +78,13 @@ async def read_json(request: Request, limit: int) -> Any:
         body += chunk
         if len(body) > limit:
             raise TooLarge(f"the body exceeds {limit} bytes: send assets by reference")
+    # aside: millions of numbers take seconds, in which others are answered
+    return await run_in_threadpool(_checked, bytes(body))
+
+
+def _checked(body: bytes) -> Any:
     try:
-        value = json.loads(bytes(body), parse_constant=_no_constant)
+        value = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidInput("the body is not valid JSON") from None
     _check(value)

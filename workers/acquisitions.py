@@ -7,7 +7,9 @@ panchromatic one first), the sensor model is any asset or neighbour whose name s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +22,8 @@ from workers.metadata import facts_of
 from workers.reader import Reader, path_of
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
+MOST_IMAGES, MOST_MASKS = 200, 20
+"""Of one job, and of one image: each is an open file."""
 RASTER_ENDINGS = (".tif", ".tiff", ".jp2")
 RPC_ENDINGS = ("_rpc.txt", ".rpb", ".geom")
 CLOUDS, DATA_MASKS = {"cloud", "cloud-shadow"}, {"data-mask"}
@@ -97,19 +101,34 @@ def _document(path: Path, shown: str) -> dict[str, Any]:
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise AssetUnreadable(f"{shown} is too large for a STAC document (16 MiB)")
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
+        # what neither JSON's readers nor PostgreSQL can keep
+        odd = b"\\u0000" in json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise AssetUnreadable(f"{shown} is not valid JSON") from None
+    if odd:
+        raise AssetUnreadable(f"{shown} holds text with a zero byte")
     if not isinstance(value, dict) or value.get("type") not in ("Feature", "FeatureCollection"):
         raise AssetUnreadable(f"{shown} is neither a STAC Item nor an ItemCollection")
     return value
+
+
+def _finite(text: str) -> float | None:
+    """Return a number; what programs write as NaN or Infinity is not known."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _from_stac(
     document: Mapping[str, Any], reader: Reader, base: str | None
 ) -> Iterator[Acquisition]:
     if document["type"] == "FeatureCollection":
-        for item in _entries(document, "features"):
+        items = _entries(document, "features")
+        if len(items) > MOST_IMAGES:
+            raise AssetUnreadable(
+                f"an item collection of {len(items)} images: give {MOST_IMAGES} at most"
+            )
+        for item in items:
             if isinstance(item, Mapping):
                 yield _from_item(item, reader, base)
         return
@@ -142,6 +161,8 @@ def _from_item(item: Mapping[str, Any], reader: Reader, base: str | None) -> Acq
         for asset in assets.values()
         if _roles(asset) & (CLOUDS | DATA_MASKS) and "data" not in _roles(asset)
     ]
+    if len(masks) > MOST_MASKS:
+        raise AssetUnreadable(f"STAC Item {name} has {len(masks)} masks: give {MOST_MASKS} at most")
     bands = _bands(image)
     properties = item.get("properties")
     facts, names = _facts(path, address, reader)
@@ -257,7 +278,8 @@ def _nodata(holders: Sequence[Mapping[str, Any]]) -> float | None:
     for holder in holders:
         value = holder.get("nodata")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with suppress(OverflowError):  # an integer beyond every pixel
+                return float(value)
     return None
 
 

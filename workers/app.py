@@ -34,6 +34,8 @@ def celery_app(broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # RabbitMQ closes a channel on which a message waits half an hour to be acknowledged
+        broker_channel_error_retry=True,
         broker_connection_timeout=3,
         broker_transport_options=_transport_options(broker_url),
     )
@@ -45,12 +47,16 @@ def enqueue(app: Celery, job_id: str, queue: str = "cpu") -> bool:
 
     That is no fault of the job: it is accepted, and a guardian sends it again as soon as it can.
     """
-    try:
-        app.send_task(TASK, args=[job_id], queue=queue, retry=False)
-    except BrokerDown as error:
-        log.warning("job %s waits for the broker: %s", job_id, error)
-        return False
-    return True
+    why: BrokerDown | None = None
+    for _ in range(2):  # a connection that was kept may be to a broker that was restarted since
+        try:
+            app.send_task(TASK, args=[job_id], queue=queue, retry=False)
+        except BrokerDown as error:
+            why = error
+        else:
+            return True
+    log.warning("job %s waits for the broker: %s", job_id, why)
+    return False
 
 
 def _transport_options(broker_url: str) -> dict[str, object]:

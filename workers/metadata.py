@@ -60,10 +60,13 @@ def _dimap(root: ET.Element) -> tuple[Facts, list[str]]:
     day, hour = root.findtext(".//IMAGING_DATE"), root.findtext(".//IMAGING_TIME")
     facts |= _dated(time or (f"{day}T{hour}" if day and hour else None))
     listed = [
-        (int(entry.findtext("BAND_INDEX") or 0), entry.findtext("BAND_ID") or "")
+        ((entry.findtext("BAND_INDEX") or "0").strip(), entry.findtext("BAND_ID") or "")
         for entry in root.findall(".//Raster_Index")
     ]
-    return facts, _named([band for _, band in sorted(listed)], DIMAP_BANDS)
+    if not all(re.fullmatch(r"\d{1,4}", index, re.ASCII) for index, _ in listed):
+        return facts, []
+    bands = [band for _, band in sorted((int(index), band) for index, band in listed)]
+    return facts, _named(bands, DIMAP_BANDS)
 
 
 def _worldview(root: ET.Element) -> tuple[Facts, list[str]]:
@@ -73,7 +76,8 @@ def _worldview(root: ET.Element) -> tuple[Facts, list[str]]:
 
 
 def _imd(text: str) -> tuple[Facts, list[str]]:
-    told = {k.lower(): v.strip(' "') for k, v in re.findall(r"(\w+)\s*=\s*([^;\n]*)", text)}
+    # \b: else each letter of a long word would be tried as the start of one
+    told = {k.lower(): v.strip(' "') for k, v in re.findall(r"\b(\w+)\s*=\s*([^;\n]*)", text)}
     bands = re.findall(r"BEGIN_GROUP\s*=\s*BAND_(\w+)", text)
     return _worldview_facts(told.get), _named(bands, WORLDVIEW_BANDS)
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_REDIRECTS = 5
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out to be reached from everywhere."""
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 as networks without it write it (RFC 6052)."""
 FREE_BYTES, MOST_TIMES = 64 * 2**20, 200
 """What is sent compressed may grow so many times once it is larger than that."""
 
@@ -190,9 +194,17 @@ def public_address(host: str, port: int, allowed_hosts: Collection[str] = ()) ->
 
 
 def _is_public(address: str) -> bool:
+    """Say whether an address is anybody's to reach; one that carries another is as that one is."""
     ip = ipaddress.ip_address(address.split("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None) or ip
-    return bool(mapped.is_global and not mapped.is_multicast)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast
+    carried = ip.ipv4_mapped or ip.sixtofour
+    if ip in TRANSLATED:
+        carried = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if carried is not None:
+        return _is_public(str(carried))
+    # what else Python takes for global is reserved, or a site's own
+    return ip.is_global and ip in UNICAST
 
 
 def path_of(address: str) -> str:

@@ -22,6 +22,7 @@ from workers.reader import Reader
 from workers.workspace import LocalWorkspace, finished
 
 REPORT_EVERY_S = 0.5
+MAX_DETAIL = 2000
 FULL_BYTES = 32 * 2**20
 """A disk with less than this is full: what could not be written is not there to be counted."""
 
@@ -154,7 +155,9 @@ def _known(process_id: str, processes: Mapping[str, Process[Any, Any]]) -> Proce
 
 def _fail(conn: Conn, job: jobs.Job, kind: str, detail: str) -> None:
     try:
-        jobs.fail(conn, job.id, job.fence, {"type": kind, "detail": detail})
+        # what others wrote is quoted in it: it may be long, or hold what a row cannot
+        text = detail[:MAX_DETAIL].replace("\x00", "").encode("utf-8", "replace").decode()
+        jobs.fail(conn, job.id, job.fence, {"type": kind, "detail": text})
     except jobs.FenceLost:
         log.info("job %s is not ours any more", job.id)
 

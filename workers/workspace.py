@@ -38,7 +38,7 @@ from processes.core.process import (
     StacObject,
 )
 from processes.core.raster import Grid, Image, Points, Raster, RasterSource
-from workers.acquisitions import acquisitions, is_stac
+from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
 from workers.cog import BlockFile, RasterFile
 from workers.program import program
@@ -153,6 +153,8 @@ class LocalWorkspace:
         found = [item for ref in refs for item in acquisitions(ref, self._reader, self._base)]
         if not found:
             raise EmptyItem("the item collection holds no items: give at least two images")
+        if len(found) > MOST_IMAGES:
+            raise AssetUnreadable(f"{len(found)} images: give {MOST_IMAGES} at most")
         return [item.opened() for item in found]
 
     def read_vector(self, asset: Asset) -> geopandas.GeoDataFrame:

@@ -201,12 +201,12 @@ def _reader(name: str, text: str) -> Callable[[str, str], RpcModel] | None:
         if re.search(r"<(\w+:)?RPB>", text):
             return read_worldview
         return read_dimap if "Rational_Function_Model" in text else None
-    if re.search(r"^\s*(line_num_coeff_00|polynomial_format)\s*:", text, re.M):
+    if re.search(r"^[ \t]*(line_num_coeff_00|polynomial_format)[ \t]*:", text, re.M):
         return read_geom
-    if re.search(r"lineNumCoef|^\s*BEGIN_GROUP\s*=\s*IMAGE", text, re.M):
+    if re.search(r"lineNumCoef|^[ \t]*BEGIN_GROUP[ \t]*=[ \t]*IMAGE", text, re.M):
         return read_rpb
     lower = name.lower()
-    if re.search(r"^\s*LINE_(OFF|NUM_COEFF)", text, re.M) or lower.endswith("_rpc.txt"):
+    if re.search(r"^[ \t]*LINE_(OFF|NUM_COEFF)", text, re.M) or lower.endswith("_rpc.txt"):
         return read_rpc_txt
     if lower.endswith(".rpb"):
         return read_rpb
@@ -227,7 +227,7 @@ def read_geom(name: str, text: str) -> RpcModel:
 
 def read_rpb(name: str, text: str) -> RpcModel:
     """Return the model of a DigitalGlobe `.RPB` (`key = value;`, lists in brackets)."""
-    pairs = re.findall(r"(\w+)\s*=\s*(\([^)]*\)|[^;\n]*)", text)
+    pairs = re.findall(r"\b(\w+)\s*=\s*(\([^()]*\)|[^;\n]*)", text)
     given = {key.lower(): value.strip("() \t\r\n").replace(",", " ") for key, value in pairs}
     values = {}
     for ours, theirs in {"LINE": "line", "SAMP": "samp", "LAT": "lat", "LONG": "long",

@@ -11,9 +11,10 @@ from affine import Affine
 
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import Asset, StacObject
-from workers.acquisitions import acquisitions
+from workers.acquisitions import MOST_IMAGES, MOST_MASKS, acquisitions
 from workers.cog import RasterFile
 from workers.reader import Reader
+from workers.workspace import LocalWorkspace
 
 
 @pytest.fixture
@@ -95,6 +96,41 @@ def test_a_document_that_is_no_item_is_refused(tmp_path, reader, text):
     (tmp_path / "item.json").write_text(text)
     with pytest.raises(AssetUnreadable):
         acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "a\\ud800b"])
+def test_text_that_no_database_keeps_is_refused(tmp_path, reader, name):
+    (tmp_path / "item.json").write_text(f'{{"type": "Feature", "id": "{name}"}}')
+    with pytest.raises(AssetUnreadable, match=r"zero byte|not valid"):
+        acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+
+
+def test_numbers_beyond_every_range_are_not_known(tmp_path, reader):
+    tiff(tmp_path / "a.tif")
+    stac = item(image={"href": "a.tif", "roles": ["data"], "nodata": 10**400})
+    stac["properties"] = {"gsd": float("nan"), "view:off_nadir": float("inf"), "cloud": 0.5}
+    text = json.dumps(stac).replace('"cloud"', '"beyond": 1e999, "cloud"')
+    (tmp_path / "item.json").write_text(text)
+    (found,) = acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
+    assert found.nodata is None
+    assert found.properties == {
+        "gsd": None, "view:off_nadir": None, "beyond": None, "cloud": 0.5
+    }  # fmt: skip
+
+
+def test_a_collection_of_more_images_than_can_be_open_is_refused(tmp_path, reader):
+    tiff(tmp_path / "a.tif")
+    one = item(image={"href": str(tmp_path / "a.tif"), "roles": ["data"]})
+    many = {"type": "FeatureCollection", "features": [one] * (MOST_IMAGES + 1)}
+    with pytest.raises(AssetUnreadable, match=f"{MOST_IMAGES} at most"):
+        acquisitions(StacObject.model_validate(many), reader, None)
+    each = [StacObject.model_validate(one)] * (MOST_IMAGES + 1)
+    with pytest.raises(AssetUnreadable, match=f"{MOST_IMAGES} at most"):
+        LocalWorkspace(tmp_path / "job", reader).images(each)
+    mask = {"href": str(tmp_path / "a.tif"), "roles": ["cloud"]}
+    masked = one["assets"] | {f"mask{n}": mask for n in range(MOST_MASKS + 1)}
+    with pytest.raises(AssetUnreadable, match=f"{MOST_MASKS} at most"):
+        acquisitions(StacObject.model_validate(one | {"assets": masked}), reader, None)
 
 
 def test_nodata_of_the_item_counts_where_the_file_is_silent(tmp_path, reader):

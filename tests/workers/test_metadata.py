@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
+from processes.core.errors import BrokenRpc
 from processes.core.process import Asset
 from processes.stereo.rpc import choose, read_document
 from workers.acquisitions import acquisitions
@@ -76,6 +78,55 @@ def test_an_imd_tells_the_same_of_worldview() -> None:
 @pytest.mark.parametrize("text", ["", "<a", "<a/>", "BEGIN_GROUP", "{}", "<IMD><x>&y;</x></IMD>"])
 def test_other_documents_tell_nothing(text: str) -> None:
     assert facts_of(text) == ({}, [])
+
+
+def test_a_dimap_whose_bands_have_no_numbers_still_tells_the_time() -> None:
+    facts, bands = facts_of(DIMAP.replace("<BAND_INDEX>3<", "<BAND_INDEX>third<"))
+    assert facts["datetime"].startswith("2013-05-26")
+    assert bands == []
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        '<!ENTITY told SYSTEM "file://{secret}">',
+        '<!ENTITY % more SYSTEM "file://{secret}"> %more;',
+        '<!ENTITY e0 "153.2 ">' + "".join(
+            f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10)
+        ) + '<!ENTITY told "&e9;">',
+        '<!ENTITY long "' + "9" * 100_000 + '"><!ENTITY told "' + "&long;" * 10_000 + '">',
+    ],
+    ids=["a file", "a file of entities", "a billion", "a long one often"],
+)  # fmt: skip
+def test_entities_of_a_document_read_nothing_and_do_not_grow(tmp_path: Path, entity: str) -> None:
+    (tmp_path / "secret").write_text("153.2")
+    kind = f"<!DOCTYPE Dimap_Document [{entity.replace('{secret}', str(tmp_path / 'secret'))}]>"
+    text = DIMAP.replace("<Dimap_Document>", kind + "<Dimap_Document>").replace(
+        ">153.2<", ">&told;<"
+    )
+    assert facts_of(text) == ({}, [])
+    model = text.replace("Geometric_Data", "Rational_Function_Model")
+    with pytest.raises(BrokenRpc, match="not well-formed") as fault:
+        read_document("RPC_left.XML", model)
+    assert "153.2" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 400_000 + "x",
+        "BEGIN_GROUP " + "a" * 400_000,
+        "lineNumCoef " + "a=(" * 150_000,
+        "line_num_coeff_00: 1\n" + " " * 400_000,
+    ],
+    ids=["lines", "a word", "brackets", "blanks"],
+)
+def test_a_document_made_to_be_slow_is_not(text: str) -> None:
+    start = time.process_time()
+    assert facts_of(text)[1] == []
+    with pytest.raises(BrokenRpc):
+        choose("left", [("left_RPC.TXT", text)], None)
+    assert time.process_time() - start < 5
 
 
 def worldview(village: Path) -> str:

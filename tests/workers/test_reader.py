@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from processes.core.errors import AssetForbidden, AssetMissing, AssetUnreadable
-from workers.reader import Reader
+from workers.reader import Reader, public_address
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -86,6 +86,17 @@ def server_reader(tmp_path):
         "http://127.0.0.1/a.tif",
         "http://[::1]/a.tif",
         "http://[::ffff:127.0.0.1]/a.tif",
+        "http://[::ffff:0:127.0.0.1]/a.tif",
+        "http://[::127.0.0.1]/a.tif",
+        "http://[64:ff9b::169.254.169.254]/latest/meta-data",
+        "http://[2002:7f00:1::]/a.tif",
+        "http://[fec0::1]/a.tif",
+        "http://[fd00:ec2::254]/latest/meta-data",
+        "http://[ff02::1]/a.tif",
+        "http://2130706433/a.tif",
+        "http://0177.1/a.tif",
+        "http://0x7f.0.0.1/a.tif",
+        "http://public.example@127.0.0.1/a.tif",
         "http://10.0.0.8/a.tif",
         "http://169.254.169.254/latest/meta-data",
         "http://localhost:5432/",
@@ -102,6 +113,13 @@ def server_reader(tmp_path):
 def test_a_server_goes_nowhere_private(server_reader, href):
     with pytest.raises(AssetForbidden):
         server_reader.local(href)
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]
+)
+def test_what_is_public_may_be_asked_however_it_is_written(host):
+    assert public_address(host, 443)
 
 
 @pytest.mark.parametrize(
