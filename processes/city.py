@@ -92,7 +92,9 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     work.progress(0.8, "footprints")
     outlines = work.step(
         FOOTPRINTS,
-        FootprintsInputs(dsm=surface.dsm, dtm=ground.dtm, ortho=ortho),
+        FootprintsInputs(
+            dsm=surface.dsm, dtm=ground.dtm, ortho=ortho, terrain_mask=ground.terrain_mask
+        ),
         until=0.88,
     )
     work.progress(0.88, "buildings")

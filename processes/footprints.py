@@ -36,6 +36,8 @@ FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
 """A tile is read again with twice the margin while a building it owns is cut by the window."""
 BUILDING_CODE = 1
 """What process segment writes where a building is."""
+BRIDGE_CODE = 3
+"""What process dtm writes in `terrain_mask` where a bridge is."""
 
 
 class FootprintsInputs(Inputs):
@@ -47,6 +49,11 @@ class FootprintsInputs(Inputs):
         default=None,
         description="True orthoimage on the grid of dsm; bands named red, green, blue, nir are "
         "used. Without it, or without nir, trees are told from houses by shape or less well.",
+    )
+    terrain_mask: Asset | None = Field(
+        default=None,
+        description="Where the terrain comes from, as process dtm says, on the grid of dsm: what "
+        "it calls a bridge is no building.",
     )
     segmenter: Literal["rules", "unet"] = Field(
         default="rules",
@@ -104,13 +111,14 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
         work.map_blocks(layer, segment, *sources, margin_m=margin_m, block_px=MASK_BLOCK_PX)
     )
     taste = Taste(cell_m, min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
+    decks = _decks(inputs, scene, work)
     buildings: list[Building] = []
     tiles = list(_tiles(scene.grid))
     for number, tile in enumerate(tiles):
         work.progress(
             0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
         )
-        buildings += _drawn(scene, mask, tile, taste, block=len(buildings))
+        buildings += _drawn(scene, mask, decks, tile, taste, block=len(buildings))
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
     work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
@@ -158,6 +166,21 @@ def _mask_kernel(
     return by_network, scene.sources, segmenter.margin_m
 
 
+def _decks(
+    inputs: FootprintsInputs, scene: Scene, work: Workspace
+) -> Callable[..., NDArray[np.bool_]] | None:
+    """Return what says where bridges are in a window (row, col, height, width), if it is known."""
+    if inputs.terrain_mask is None:
+        return None
+    origins = work.open_raster(inputs.terrain_mask)
+    row0, col0 = offset(origins, scene.grid)
+
+    def decks(row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
+        return np.asarray(origins.read(row + row0, col + col0, height, width)[0] == BRIDGE_CODE)
+
+    return decks
+
+
 def table(buildings: Sequence[Building], crs: str) -> GeoDataFrame:
     """Return the footprints as a table, in a fixed order, each with an id that reruns repeat."""
     import geopandas
@@ -203,11 +226,16 @@ def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _drawn(
-    scene: Scene, mask: RasterSource, tile: tuple[int, int, int, int], taste: Taste, block: int
+    scene: Scene,
+    mask: RasterSource,
+    decks: Callable[..., NDArray[np.bool_]] | None,
+    tile: tuple[int, int, int, int],
+    taste: Taste,
+    block: int,
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
     from processes.outlines.attached import parts
-    from processes.outlines.segment import buildings_only
+    from processes.outlines.segment import buildings_only, off_decks
     from processes.outlines.trace import groups
 
     row, col, height, width = tile
@@ -224,6 +252,8 @@ def _drawn(
     if not own.any():
         return []
     piece = scene.read(top, left, *size)
+    if decks is not None:
+        own = off_decks(own, decks(top, left, *size), taste.cell_m)
     own = buildings_only(own, piece, taste.cell_m)
     labels = parts(
         own, piece.surface, taste.cell_m, piece.bands, shadow=_shadow(scene, piece.surface)

@@ -37,6 +37,9 @@ class Signs:
     Across a crease three times as much, since skylight tints the shaded side."""
     crease: float = 0.35
     """Change of slope, metres a metre, from which a crease is seen."""
+    ridge: float = 0.1
+    """Fall to both sides, metres a metre, from which a cut lies on a ridge: its two sides see
+    different parts of the sky and the sun, whatever they are made of."""
     certainty: float = 4.0
     """A sign must exceed its standard error along the cut by this factor …"""
     unclear: float = 0.6
@@ -211,6 +214,7 @@ def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     creased = ~(runs.crease <= signs.crease)
     share[creased, BRIGHTNESS] = 0.0
     share[creased, COLOUR] /= 3.0
+    share[runs.ridge >= signs.ridge, BRIGHTNESS:] = 0.0
     return np.asarray(np.sqrt((share**2).sum(axis=1)))
 
 

@@ -51,6 +51,8 @@ class Runs:
     """Median of the cells on both sides together."""
     crease: Floats
     """Change of slope, metres a metre."""
+    ridge: Floats
+    """How steeply the roof falls away to both sides, metres a metre: the gentler of the two."""
     step: Floats
     """Median difference: metres, log brightness, log ratios; (n, 3)."""
     error: Floats
@@ -91,9 +93,10 @@ def scan(mask: Mask, features: Floats, angle: float, cell_m: float, reach: Reach
         depth=found[:, 3],
         extent=found[:, 4],
         crease=found[:, 5] / cell_m,
-        step=found[:, 6::3],
-        error=found[:, 7::3],
-        agreed=found[:, 8::3],
+        ridge=found[:, 6] / cell_m,
+        step=found[:, 7::3],
+        error=found[:, 8::3],
+        agreed=found[:, 9::3],
     )
 
 
@@ -122,12 +125,13 @@ def _mean(total: Floats, count: NDArray[np.int32], first: int, window: int) -> f
 def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -> Floats:
     """Return (feature, row, col): the difference across the gap before a column.
 
-    After the features come the crease and what the slopes of the two sides make of the gap. Slopes
-    are read far from the gap where the houses are wide enough: stereo smears a step over metres.
+    After the features come the crease, what the slopes of the two sides make of the gap, and the
+    ridge. Slopes are read far from the gap where the houses are wide enough: stereo smears a step
+    over metres.
     What is not there any more further on, a stripe or a skylight, is nought.
     """
     kinds, rows, cols = features.shape
-    out = np.full((kinds + 3, rows, cols), np.nan, np.float32)
+    out = np.full((kinds + 4, rows, cols), np.nan, np.float32)
     half, long = max(1, window // 2), round(1.5 * max(1, window // 2))
     total, count = np.zeros(cols + 1), np.zeros(cols + 1, np.int32)
     left, right = np.zeros(cols + 1, np.int32), np.zeros(cols + 1, np.int32)
@@ -171,6 +175,7 @@ def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -
                 slope_r = _mean(total, count, col + skip + long, long)
                 slope_r -= _mean(total, count, col + skip, long)
                 out[kinds, row, col] = (slope_r - slope_l) / long
+                out[kinds + 3, row, col] = min(slope_l, -slope_r) / long
     return out
 
 
@@ -218,8 +223,8 @@ def _judged(values: Floats, entry: Floats) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
-    """Return (col, first row, last row, depth, extent, crease, …) of each cut, by kind the rest."""
-    kinds, rows, cols = steps.shape[0] - 3, steps.shape[1], steps.shape[2]
+    """Return (col, first row, last row, depth, extent, crease, ridge, …) of each cut."""
+    kinds, rows, cols = steps.shape[0] - 4, steps.shape[1], steps.shape[2]
     behind, ahead = _depths(inside)
     depth = np.minimum(behind, ahead)
     found = []
@@ -235,7 +240,7 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
             length = row - first
             if length < shortest:
                 continue
-            entry = np.full(15, np.nan)
+            entry = np.full(16, np.nan)
             entry[0], entry[1], entry[2] = col, first, row
             entry[3] = np.median(depth[first:row, col])
             entry[4] = np.median(behind[first:row, col]) + np.median(ahead[first:row, col])
@@ -251,13 +256,13 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
                 rise = np.median(values)
                 # what no slope between those of the two sides explains
                 explained = high if rise > high else (low if rise < low else rise)
-                _judged(values - explained, entry[6:9])
+                _judged(values - explained, entry[7:10])
                 asked = True
             if kinds > 1:
                 values = steps[1, first:row, col]
                 values = values[np.isfinite(values)]
                 if len(values) >= 0.7 * length:
-                    _judged(values, entry[9:12])
+                    _judged(values, entry[10:13])
                     asked = True
             if kinds > 2:
                 tint = np.zeros(kinds - 2)
@@ -271,7 +276,7 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
                     values = np.zeros(length)
                     for kind in range(2, kinds):
                         values += steps[kind, first:row, col] * tint[kind - 2] / size
-                    _judged(values[np.isfinite(values)], entry[12:15])
+                    _judged(values[np.isfinite(values)], entry[13:16])
                     asked = True
             if not asked:
                 continue
@@ -279,8 +284,10 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
             slopes = slopes[np.isfinite(slopes)]
             if len(slopes):
                 entry[5] = abs(np.median(slopes))
+                falls = steps[kinds + 3, first:row, col]
+                entry[6] = np.median(falls[np.isfinite(falls)])
             found.append(entry)
-    out = np.zeros((len(found), 15))
+    out = np.zeros((len(found), 16))
     for index in range(len(found)):
         out[index] = found[index]
     return out

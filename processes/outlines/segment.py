@@ -174,6 +174,20 @@ def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.
     return np.asarray(keep[names])
 
 
+def off_decks(mask: Mask, deck: Mask, cell_m: float, min_width_m: float = 2.0) -> Mask:
+    """Return the mask without bridges: parts that are mostly deck go, others lose their deck.
+
+    What is then left of a part is opened, since a deck's rims are no house.
+    """
+    if not (mask & deck).any():
+        return mask
+    names, count = ndimage.label(mask, np.ones((3, 3)))
+    cells = np.bincount(names.ravel(), minlength=count + 1)
+    share = np.bincount(names.ravel(), deck.ravel(), minlength=count + 1) / np.maximum(cells, 1)
+    rest = mask & ~deck & (share < 0.5)[names]
+    return np.asarray(np.where((share > 0)[names], _opened(rest, cell_m, min_width_m), rest))
+
+
 def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     """Return the standard deviation from the best plane in a square window, in metres.
 

@@ -129,6 +129,21 @@ def test_a_place_without_houses_gives_an_empty_table(work):
     assert {"id", "area_m2", "height_m", "confidence", "geometry"} <= set(found.columns)
 
 
+def test_a_bridge_is_no_building(work):
+    deck = (shapely.box(0, 96, 120, 104), 5.0)
+    dsm, dtm = scene(work, [*HOUSES, deck])
+    grid = work.open_raster(dsm).grid
+    x, y = grid.xy(*np.mgrid[: grid.height, : grid.width])
+    # ends of decks pass for ground
+    seen = shapely.contains_xy(shapely.box(12, 95, 108, 105), x - 500000, y - 5e6)
+    origins = np.where(seen, 3, 1).astype(np.uint8)
+    told = work.write_raster(Layer("terrain_mask", "uint8"), Raster(origins, grid))
+    assert len(made(work, dsm, dtm)) == len(HOUSES) + 1
+    found = made(work, dsm, dtm, terrain_mask=told)
+    assert len(found) == len(HOUSES)
+    assert found.union_all().symmetric_difference(shapely.union_all(truth())).area < 90
+
+
 def test_grids_that_differ_are_refused(work):
     dsm, dtm = scene(work)
     grid = work.open_raster(dtm).grid

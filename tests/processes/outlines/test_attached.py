@@ -53,6 +53,18 @@ def test_a_gabled_house_is_one_though_its_sides_differ_in_shade(seed):
     assert found(parts(mask, surface, CELL_M, bands), np.minimum(truth, 1)) == (1, 1)
 
 
+@pytest.mark.parametrize("pitch", [0.15, 0.6])
+def test_a_ridge_is_no_party_wall_however_the_light_colours_its_sides(pitch):
+    row, col = np.mgrid[:60, :60]
+    mask = (abs(row - 30) < 11) & (abs(col - 30) < 8)
+    surface = 60.0 - pitch * CELL_M * np.abs(row - 30)
+    sun, sky = np.array((1.0, 0.95, 0.85, 1.1)), np.array((0.5, 0.55, 0.7, 0.45))
+    tint = np.where((row < 30)[..., None], sun, sky)
+    assert parts(mask, surface, CELL_M, four_bands(mask, tint.transpose(2, 0, 1))).max() == 1
+    level = np.full(mask.shape, 60.0)
+    assert parts(mask, level, CELL_M, four_bands(mask, tint.transpose(2, 0, 1))).max() == 2
+
+
 def test_the_edge_of_a_shadow_is_no_wall():
     mask, surface, bands, truth = row_of_houses(step_m=0.0)
     shadow = mask & (np.arange(150)[None] > 80)
