@@ -6,109 +6,57 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 import pytest
-from celery import Celery
-from psycopg.types.json import Jsonb
 
-from server.local import FOLDERS, worker_process
+from server.local import worker_process
 from server.private import child, redis
-from server.settings import Settings
 from workers import jobs
-from workers.app import celery_app, enqueue
+from workers.app import enqueue
 
-
-@dataclass
-class Bench:
-    """A database, a broker, and the jobs a test sends through them."""
-
-    settings: Settings
-    conn: psycopg.Connection[Any]
-    app: Celery
-
-    def send(self, **inputs: Any) -> str:
-        job = jobs.create(self.conn, "echo", {"inputs": inputs})
-        enqueue(self.app, job.id)
-        return job.id
-
-    def job(self, job_id: str) -> jobs.Job:
-        job = jobs.get(self.conn, job_id)
-        assert job is not None
-        return job
-
-    def until(self, job_id: str, *statuses: str, attempts: int = 0, patience_s: float = 40) -> Any:
-        end = time.monotonic() + patience_s
-        while (job := self.job(job_id)).status not in statuses or job.attempts < attempts:
-            assert time.monotonic() < end, f"still {job}: {self.log()}"
-            time.sleep(0.05)
-        return job
-
-    def present(self, *queues: str) -> None:
-        end = time.monotonic() + 40
-        while not jobs.served(self.conn) >= set(queues):
-            assert time.monotonic() < end, f"no worker serves {queues}: {self.log()}"
-            time.sleep(0.05)
-
-    def hasten(self, job_id: str) -> None:
-        """Make a job's next attempt short; the one that runs has read its inputs."""
-        self.conn.execute(
-            "UPDATE orograph.job SET request = %s WHERE id = %s",
-            [Jsonb({"inputs": {"message": "again"}}), job_id],
-        )
-
-    def pid(self, job_id: str) -> int:
-        row = self.conn.execute("SELECT pid FROM orograph.job WHERE id = %s", [job_id]).fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def log(self) -> str:
-        return (self.settings.data / "log/worker.log").read_text()[-3000:]
-
-
-def bench(data: Path, database_url: str, broker_url: str) -> Iterator[Bench]:
-    for name in FOLDERS:
-        (data / name).mkdir()
-    settings = Settings(data=data, database_url=database_url, broker_url=broker_url)
-    with psycopg.connect(database_url, autocommit=True) as conn:
-        yield Bench(settings, conn, celery_app(broker_url))
+NewBench = Callable[..., AbstractContextManager[Any]]
 
 
 @pytest.fixture(scope="module")
 def shared(
     new_database: Callable[[], AbstractContextManager[str]],
+    new_bench: NewBench,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Bench]:
+) -> Iterator[Any]:
     """A bench whose one worker all tests share that leave it running."""
     data = tmp_path_factory.mktemp("data")
-    with new_database() as database_url, redis(data / "redis.log") as broker_url:
-        for made in bench(data, database_url, broker_url):
-            with worker_process(made.settings):
-                yield made
+    with (
+        new_database() as database_url,
+        redis(data / "redis.log") as broker_url,
+        new_bench(data, database_url, broker_url) as made,
+        worker_process(made.settings),
+    ):
+        yield made
 
 
 @pytest.fixture
-def alone(database: str, tmp_path: Path) -> Iterator[Bench]:
+def alone(database: str, new_bench: NewBench, tmp_path: Path) -> Iterator[Any]:
     """A bench without a worker."""
-    with redis(tmp_path / "redis.log") as broker_url:
-        yield from bench(tmp_path, database, broker_url)
+    with (
+        redis(tmp_path / "redis.log") as broker_url,
+        new_bench(tmp_path, database, broker_url) as made,
+    ):
+        yield made
 
 
-def test_a_job_is_run_and_its_results_are_in_its_row(shared: Bench) -> None:
+def test_a_job_is_run_and_its_results_are_in_its_row(shared: Any) -> None:
     job = shared.until(shared.send(message="hello"), "successful", "failed")
     assert (job.status, job.results, job.key) == ("successful", {"message": "hello"}, None)
     lines = [line for line in shared.log().splitlines() if job.id in line]
     assert lines[0].endswith(f"INFO orograph.job: job {job.id}: echo, attempt 1")
 
 
-def test_a_worker_says_whether_it_is_well(shared: Bench) -> None:
+def test_a_worker_says_whether_it_is_well(shared: Any) -> None:
     shared.until(shared.send(message="up"), "successful")
     own = {
         "OROGRAPH_DATABASE_URL": str(shared.settings.database_url),
@@ -122,7 +70,7 @@ def test_a_worker_says_whether_it_is_well(shared: Bench) -> None:
     assert ill.stderr.startswith("orograph worker: ")
 
 
-def test_a_message_that_comes_twice_runs_its_job_once(shared: Bench) -> None:
+def test_a_message_that_comes_twice_runs_its_job_once(shared: Any) -> None:
     job = jobs.create(shared.conn, "echo", {"inputs": {"pause": 1}})
     for _ in range(3):
         enqueue(shared.app, job.id)
@@ -131,7 +79,7 @@ def test_a_message_that_comes_twice_runs_its_job_once(shared: Bench) -> None:
     assert shared.job(job.id).attempts == 1
 
 
-def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Bench) -> None:
+def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Any) -> None:
     job_id = shared.send(message="again", pause=600)
     shared.until(job_id, "running")
     shared.hasten(job_id)
@@ -140,7 +88,7 @@ def test_a_job_whose_child_was_killed_completes_elsewhere(shared: Bench) -> None
     assert (job.attempts, job.results["message"]) == (2, "again")
 
 
-def test_a_dismissed_job_stops_at_once(shared: Bench) -> None:
+def test_a_dismissed_job_stops_at_once(shared: Any) -> None:
     job_id = shared.send(pause=600)
     shared.until(job_id, "running")
     child = psutil.Process(shared.pid(job_id))
@@ -150,7 +98,7 @@ def test_a_dismissed_job_stops_at_once(shared: Bench) -> None:
     assert shared.job(job_id).status == "dismissed"
 
 
-def test_a_dismissed_job_that_hears_nothing_is_ended(shared: Bench) -> None:
+def test_a_dismissed_job_that_hears_nothing_is_ended(shared: Any) -> None:
     job_id = shared.send(pause=600)
     shared.until(job_id, "running")
     os.kill(shared.pid(job_id), signal.SIGSTOP)  # as native code that never returns
@@ -159,7 +107,7 @@ def test_a_dismissed_job_that_hears_nothing_is_ended(shared: Bench) -> None:
     assert shared.job(job_id).status == "dismissed"
 
 
-def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Bench) -> None:
+def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Any) -> None:
     job_id = shared.send(pause=600)
     for attempt in (1, 2, 3):
         shared.until(job_id, "running", attempts=attempt)
@@ -168,7 +116,7 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(shared: Bench) -
     assert (job.attempts, job.fault["type"]) == (3, "WorkerEnded")
 
 
-def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone: Bench) -> None:
+def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone: Any) -> None:
     with worker_process(alone.settings) as first:
         job_id = alone.send(pause=600)
         alone.until(job_id, "running")
@@ -183,7 +131,7 @@ def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone
         assert alone.until(job_id, "successful").attempts == 2
 
 
-def test_jobs_find_the_worker_they_need(alone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_find_the_worker_they_need(alone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def sent(*, gpu: bool) -> jobs.Job:
         job = jobs.create(alone.conn, "echo", {"inputs": {"pause": 0}}, gpu=gpu)
         enqueue(alone.app, job.id, job.queue)
@@ -205,7 +153,7 @@ def test_jobs_find_the_worker_they_need(alone: Bench, monkeypatch: pytest.Monkey
             assert alone.until(waiting.id, "successful").queue == "cpu"
 
 
-def test_two_workers_take_two_jobs_side_by_side(alone: Bench) -> None:
+def test_two_workers_take_two_jobs_side_by_side(alone: Any) -> None:
     holder = "SELECT worker FROM orograph.job WHERE id = %s"
     with worker_process(alone.settings), worker_process(alone.settings):
         both = [alone.send(pause=5), alone.send(pause=5)]
@@ -220,7 +168,7 @@ def test_two_workers_take_two_jobs_side_by_side(alone: Bench) -> None:
             assert alone.until(job_id, "successful").attempts == 1
 
 
-def test_a_worker_that_stops_hands_its_job_back(alone: Bench) -> None:
+def test_a_worker_that_stops_hands_its_job_back(alone: Any) -> None:
     with worker_process(alone.settings):
         job_id = alone.send(pause=600)
         alone.until(job_id, "running")
@@ -229,25 +177,25 @@ def test_a_worker_that_stops_hands_its_job_back(alone: Bench) -> None:
 
 
 def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
-    database: str, tmp_path: Path
+    database: str, new_bench: NewBench, tmp_path: Path
 ) -> None:
     path = Path(f"{tmp_path}.sock") if len(str(tmp_path)) < 90 else Path(f"/tmp/{os.getpid()}.sock")
     log = tmp_path / "redis.log"
-    for made in bench(tmp_path, database, f"redis+socket://{path}?virtual_host=0"):
+    with new_bench(tmp_path, database, f"redis+socket://{path}?virtual_host=0") as made:
         job = jobs.create(made.conn, "echo", {"inputs": {"message": "early"}})
         assert enqueue(made.app, job.id) is False
-        old(made, job)
+        made.age(job.id)
         with worker_process(made.settings):
             with redis(log, at=path):
                 made.until(job.id, "successful")
             late = jobs.create(made.conn, "echo", {"inputs": {"message": "late"}})
-            old(made, late)
+            made.age(late.id)
             with redis(log, at=path):
                 made.until(late.id, "successful", patience_s=90)
 
 
 def test_a_pool_that_takes_no_message_is_started_again(
-    alone: Bench, monkeypatch: pytest.MonkeyPatch
+    alone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient = "from workers import guardian, jobs\n"
     impatient += "guardian.DEAF_S, jobs.RESEND_S = 6.0, 1.0\n"
@@ -264,13 +212,6 @@ def test_a_pool_that_takes_no_message_is_started_again(
         pool.suspend()
         alone.until(alone.send(message="it hears again"), "successful", patience_s=90)
     assert "messages wait, but Celery takes none" in alone.log()
-
-
-def old(made: Bench, job: jobs.Job) -> None:
-    """Make a job look as if it had waited long enough for its message to be missed."""
-    made.conn.execute(
-        "UPDATE orograph.job SET created = now() - interval '1 hour' WHERE id = %s", [job.id]
-    )
 
 
 def test_a_worker_without_its_settings_says_which_is_missing() -> None:
