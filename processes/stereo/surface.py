@@ -22,7 +22,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from processes.core.raster import Grid
-from processes.stereo.canopy import raised, typical_red
+from processes.stereo.canopy import green, raised, typical_red
 from processes.stereo.cloud import Measured
 from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
@@ -35,6 +35,7 @@ from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
+from processes.stereo.second import Known, Second, asked
 from processes.stereo.tones import tones_of
 from processes.stereo.triangulate import ray_table
 
@@ -43,9 +44,9 @@ Pixels = NDArray[np.float32]
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 COMPARABLE = 0.6
-"""Pairs whose base is at least this share of the widest are fused; narrower ones fill voids."""
+"""Pairs whose base is at least this share of the widest are fused; narrower ones only asked."""
 DEEP_M, WORTH_M2 = 4.0, 100.0
-"""A void is wide where a cell lies so far from what is measured; less of it is not worth a pair."""
+"""A void is wide where a cell lies so far from what is measured; less of it in all is none."""
 FRAME_STEP_PX = 64
 """Blocks have the pixels of images halved six times in common."""
 STRAY_M, STRAY_M2 = 4.0, 60.0
@@ -135,9 +136,9 @@ def surface(
 ) -> Surface:
     """Return the surface over a grid; cells that fewer than two images see stay empty.
 
-    Pairs with a narrow base measure heights coarsely and thicken buildings, so they are matched
-    only where the good pairs leave wide voids: what a tower or a cloud hides from one of them.
-    *points*, if given, gets what each pair adds, before it is gridded.
+    Pairs with a narrow base measure heights coarsely and thicken buildings. They fill the wide
+    voids that the good pairs leave, as a tower or a cloud hides things from one of them; elsewhere
+    they are a second opinion. *points*, if given, gets what each pair adds, before it is gridded.
     """
     enough = COMPARABLE * max(pair.base_to_height for pair in scene.pairs)
     parts = [
@@ -154,8 +155,12 @@ def surface(
     good = [part for part in parts if part[0].base_to_height >= enough]
     narrow = [part for part in parts if part[0].base_to_height < enough]
     found = _fused(scene, good, grid, workers, points)
-    for pair, piece in narrow:
-        found = _completed(scene, found, pair, piece, grid, workers, points)
+    alone = found.dsm
+    further: list[Measured] = []
+    asks = _pair_surfaces(scene, narrow, grid, workers, None if points is None else further)
+    shares = [(pair.base_to_height * COMPARABLE / enough) ** 2 for pair, _ in narrow]
+    for (_, piece), new, share in zip(narrow, asks, shares, strict=True):
+        found = _completed(found, new, cells_inside(piece, grid), grid.cell_m, share)
     wrong = _stray(found.dsm, covered, grid.cell_m) | implausible(found.dsm, grid.cell_m)
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
@@ -165,7 +170,14 @@ def surface(
     seen = origin == Origin.SEEN
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
-    likelihood = np.where(origin == Origin.SEEN, found.trust, np.float32(0.0))
+    known = Known(dsm, found.trust, origin)
+    if asks:
+        known = _asked(scene, known, asks, shares, grid)
+    if points is not None:
+        used = (known.origin == Origin.SEEN) & (known.dsm != alone)
+        points += [pair.only(used) for pair in further]
+    dsm, origin = known.dsm, known.origin
+    likelihood = np.where(origin == Origin.SEEN, known.trust, np.float32(0.0))
     error = error_m(dsm, likelihood, origin, cell_m=grid.cell_m, gsd_m=scene.gsd_m, px_m=scene.px_m)
     return Surface(dsm, likelihood, error, origin)
 
@@ -200,25 +212,25 @@ def _fused(
 
 
 def _completed(
-    scene: Scene,
-    known: _Heights,
-    pair: Pair,
-    ground: Polygon,
-    grid: Grid,
-    workers: int,
-    points: list[Measured] | None,
+    known: _Heights, new: _Heights, seen: NDArray[np.bool_], cell_m: float, share: float
 ) -> _Heights:
-    """Return *known* with its wide voids filled by a further pair, if they are worth it."""
-    wide = _wide_voids(known.dsm, cells_inside(ground, grid), grid.cell_m)
-    if not wide.any():
-        return known
-    share = (pair.base_to_height / max(p.base_to_height for p in scene.pairs)) ** 2
-    further: list[Measured] = []
-    asked = None if points is None else further
-    (new,) = _pair_surfaces(scene, [(pair, ground)], grid, workers, asked)
-    if points is not None:
-        points += [measured.only(wide) for measured in further]
-    return _filled(known, new, wide, share)
+    """Return *known* with its wide voids within *seen* filled from a further pair."""
+    wide = _wide_voids(known.dsm, seen, cell_m)
+    return _filled(known, new, wide, share) if wide.any() else known
+
+
+def _asked(
+    scene: Scene, known: Known, pairs: Sequence[_Heights], shares: Sequence[float], grid: Grid
+) -> Known:
+    """Return *known*, corrected by what narrow pairs say together."""
+    said = fuse([heights.dsm for heights in pairs], [heights.trust for heights in pairs])
+    heights = np.where(implausible(said.dsm, grid.cell_m), np.float32(np.nan), said.dsm)
+
+    def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
+        return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
+
+    second = Second(heights, said.confidence, float(sum(shares)))
+    return asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
 
 
 def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:
@@ -335,6 +347,8 @@ def _pair_surfaces(
     points: list[Measured] | None,
 ) -> list[_Heights]:
     """Return what each pair says by itself, found on the scene's device."""
+    if not parts:
+        return []
     if scene.device == "cpu":
         return [_pair_surface(scene, pair, piece, grid, workers, points) for pair, piece in parts]
     from processes.stereo.surface_gpu import pair_heights

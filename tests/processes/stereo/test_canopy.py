@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from processes.core.raster import Grid
-from processes.stereo.canopy import FALL, colour, raised, typical_red
+from processes.stereo.canopy import FALL, colour, green, raised, typical_red
 from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 
@@ -115,3 +115,25 @@ def test_points_beyond_an_image_are_not_seen_by_it() -> None:
     ndvi, red = colour(view(LEFT, GREEN), lon, lat, np.full(2, 145.0, np.float32))
     assert ndvi == pytest.approx([0.6, np.nan], nan_ok=True)
     assert red == pytest.approx([200.0, np.nan], nan_ok=True)
+
+
+def test_one_of_three_views_may_see_something_else(tree) -> None:  # type: ignore[no-untyped-def]
+    def crowns(*colours: tuple[float, float]) -> int:
+        views = [view(model, c) for model, c in zip((LEFT, RIGHT, LEFT), colours, strict=True)]
+        return int(raised(*tree, GRID, views, TO_DEGREES, TYPICAL)[1].sum())
+
+    assert crowns(GREEN, BARE, GREEN) == crowns(GREEN, GREEN, GREEN) > 0
+    assert crowns(GREEN, BARE, BARE) == 0
+    assert crowns(GREEN, BARE, NOTHING) == 0
+
+
+def test_what_a_further_pair_sees_is_crown_where_it_is_green() -> None:
+    where = (ROW > 10) & (ROW < 20) & (COL > 10) & (COL < 40)
+    heights = np.full(GRID.shape, 153.0, np.float32)
+
+    def leaves(*colours: tuple[float, float]) -> NDArray[np.bool_]:
+        views = [view(model, c) for model, c in zip((LEFT, RIGHT), colours, strict=True)]
+        return green(where, heights, GRID, views, TO_DEGREES, TYPICAL)
+
+    assert (leaves(GREEN, GREEN) == where).all()
+    assert not leaves(GREEN, BARE).any()

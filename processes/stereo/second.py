@@ -1,0 +1,119 @@
+"""What pairs with a narrow base add to a surface that a wider one measured: a second opinion.
+
+Two images that look from less different directions measure heights coarsely, but they see into
+streets, beside towers and into crowns where one image of the wide pair does not, and they err
+elsewhere. So their heights are not mixed in everywhere, which would thicken roofs and flatten
+trees; each is asked only where it knows better:
+
+* smooth ground and roofs take a share of it: it halves no noise, since all pairs see one grain;
+* a void, filled from the ground side, takes what was seen lower than that: it is ground;
+* a void takes what was seen higher if the narrow pairs agree on it, or if it is green there: at the
+  foot of a wall, where matches thicken roofs, one pair alone is wrong nine times in ten;
+* a height far above what the narrow pairs are surer of is a mismatch: both its images are black.
+
+Three towns of three images each, the wide pair alone and all of it, NMAD and RMSE, then the
+completeness at 1 m of all, buildings, ground, within 1.5 m of edges, and trees:
+
+    B/H .25   .225 m 1.84 m .922 .934 .934 .771 .521     .217 m 1.76 m .925 .936 .936 .782 .536
+        .39   .128   1.52   .946 .925 .967 .825 .545     .125   1.15   .952 .932 .968 .840 .596
+        .27   .203   2.69   .930 .914 .972 .801 .572     .186   2.53   .933 .914 .973 .818 .594
+
+The rules were found on the first two. No gain: a third of the second opinion on smooth surfaces, as
+independent errors would have it (NMAD the same, trees −.005), and on rough ones (trees −.02).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.stereo.fuse import Origin
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+ALIKE = 0.6
+"""What errors of a second opinion are worth that go along with those of the first: of its weight
+by base-to-height so much is taken."""
+SMOOTH = 0.2
+"""Surfaces are smooth whose heights differ by less, for each metre across a window …"""
+WINDOW = 5
+"""… of so many cells."""
+NEAR_PX, TOLD_PX = 0.3, 0.25
+"""Heights as near as that, in pixels of parallax of the wide pair, are of one surface; further
+apart than the second they are of two."""
+SURE_LOW, SURE_HIGH = 0.7, 0.99
+"""How sure what is lower, or higher, than a void was filled with must be; one pair alone cannot be
+so sure of the latter."""
+HIGHER_M, MISMATCH_M = 1.5, 6.0
+"""How far above it that is; and how far above what the narrow pairs see a mismatch lies …"""
+DOUBT = 0.5
+"""… if they are half as much in doubt."""
+ENOUGH = 100
+"""Cells from which the level of the second opinion can be told."""
+
+Green = Callable[[Mask, Pixels], Mask]
+"""Which of some cells are as green and dark as crowns, seen at these heights."""
+
+
+class Known(NamedTuple):
+    """Heights (row, col), how far measured ones can be trusted, 0 to 1, and their ``Origin``."""
+
+    dsm: Pixels
+    trust: Pixels
+    origin: NDArray[np.uint8]
+
+
+class Second(NamedTuple):
+    """Heights that narrow pairs agree on, NaN where there are none, and their trust, 0 to 1.
+
+    ``share``: what they weigh beside the widest pair, by the squares of base-to-height ratios.
+    """
+
+    dsm: Pixels
+    trust: Pixels
+    share: float
+
+
+def asked(known: Known, second: Second, *, cell_m: float, px_m: float, green: Green) -> Known:
+    """Return *known*, voids filled, corrected where a second opinion knows better.
+
+    *px_m*: how much height a pixel of parallax of the wide pair is. What is taken counts as seen.
+    """
+    dsm, seen = known.dsm, known.origin == Origin.SEEN
+    heights = second.dsm + _level(np.where(seen, dsm, np.float32(np.nan)), second.dsm)
+    above = heights - dsm
+    with np.errstate(invalid="ignore"):
+        near = _smooth(dsm, seen, cell_m) & (np.abs(above) < NEAR_PX * px_m)
+        void = (known.origin > Origin.SEEN) & (known.origin != Origin.CROWN)
+        low = void & (above < -TOLD_PX * px_m) & (second.trust > SURE_LOW)
+        high = void & (above > HIGHER_M)
+        doubted = 1 - second.trust < DOUBT * (1 - known.trust)
+        mismatch = seen & (above < -MISMATCH_M) & doubted
+    take = low | mismatch | (high & ((second.trust > SURE_HIGH) | green(high, heights)))
+    weight = np.float32(ALIKE * second.share / (1 + second.share))
+    better = np.where(near, dsm + weight * above, dsm)
+    return Known(
+        np.where(take, heights, better),
+        np.where(take, second.trust * np.float32(second.share), known.trust),
+        np.where(take, np.uint8(Origin.SEEN), known.origin),
+    )
+
+
+def _level(one: Pixels, other: Pixels) -> np.float32:
+    """Return what brings the other to the level of one."""
+    apart = (one - other)[np.isfinite(one) & np.isfinite(other)]
+    return np.float32(np.median(apart) if apart.size >= ENOUGH else 0.0)
+
+
+def _smooth(dsm: Pixels, seen: Mask, cell_m: float) -> Mask:
+    """Return measured cells in the midst of others, without a step or anything rough near."""
+    box = np.ones((WINDOW, WINDOW), np.uint8)
+    high = cv2.dilate(np.where(np.isfinite(dsm), dsm, np.float32(-1e6)), box)
+    low = cv2.erode(np.where(np.isfinite(dsm), dsm, np.float32(1e6)), box)
+    inside = cv2.erode(seen.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(inside & (high - low < SMOOTH * (WINDOW - 1) * cell_m))
