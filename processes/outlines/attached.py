@@ -3,7 +3,8 @@
 A block of connected building cells is scanned along each of its wall directions for straight cuts
 from edge to edge (`partywalls`). Signs of a wall add up: houses of one builder differ a little in
 height and a little in colour, and neither alone would do. Each must stand out against the scatter
-along the cut as well as in metres or colour.
+along the cut as well as in metres or colour. What then is a multiple of the houses beside it is
+divided too (`terraces`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines import terraces
 from processes.outlines.partywalls import BRIGHTNESS, COLOUR, HEIGHT, Reach, Runs, scan
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
 
@@ -110,7 +112,7 @@ def parts(
         if not fresh:
             break
         pending = fresh
-    return labels
+    return terraces.divided(labels, cell_m)
 
 
 def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]:
