@@ -1,50 +1,112 @@
-"""Vector files at the edge: GeoParquet and GeoPackage out, those, GeoJSON and Shapefile in."""
+"""Vector files at the edge: GeoParquet and GeoPackage out, those, GeoJSON and Shapefile in.
+
+A geometry that is damaged, or has more corners than anything drawn, is absent; the others are read.
+"""
 
 from __future__ import annotations
 
+import sqlite3
+import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import geopandas
 import pyarrow
 import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from processes.core.errors import AssetUnreadable
+from workers.geoparquet import MOST_FEATURES, TooMuch, read_geoparquet
 
 GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")
 """Application ids of version 1.2 and above, 1.0 and 1.1."""
 SHAPEFILE = b"\x00\x00\x27\x0a"
+MOST_CORNERS = 100_000
+"""Of one geometry: no building, no parcel has so many."""
+MOST_STEPS = 50_000_000
+"""Of SQLite, to find out what is in a GeoPackage."""
 UNDATED = "1970-01-01T00:00:00.000Z"
 
 
 def read_vector(path: Path, shown: str) -> geopandas.GeoDataFrame:
     """Return the file's features. Raises AssetUnreadable; *shown* is its name in messages."""
     try:
-        address = _address(path)
-        return geopandas.read_file(address) if address else geopandas.read_parquet(path)
-    except (DataSourceError, DataLayerError, pyarrow.ArrowException, ValueError):
+        found = _address(path)
+        frame = read_geoparquet(path) if found is None else _read(*found)
+    except TooMuch as fault:
+        raise AssetUnreadable(f"{shown} is too large: {fault}") from None
+    except (
+        DataSourceError, DataLayerError, FeatureError, sqlite3.Error, pyarrow.ArrowException,
+        ValueError,
+    ):  # fmt: skip
         raise AssetUnreadable(
             f"{shown} is not a readable vector file: GeoParquet, GeoPackage or GeoJSON is expected"
         ) from None
+    endless = shapely.get_num_coordinates(frame.geometry.to_numpy()) > MOST_CORNERS
+    if endless.any():
+        frame.loc[endless, frame.geometry.name] = None
+    return frame
 
 
-def _address(path: Path) -> str | None:
-    """Return what GDAL shall open, None for GeoParquet. Raises ValueError for what else there is.
+def _read(address: str, layer: str | None) -> geopandas.GeoDataFrame:
+    """Return what GDAL reads, at most MOST_FEATURES. Raises TooMuch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of what is absent then
+        frame = geopandas.read_file(
+            address, layer=layer, rows=MOST_FEATURES + 1, on_invalid="ignore", engine="pyogrio"
+        )
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise ValueError("a table without geometries")
+    if len(frame) > MOST_FEATURES:
+        raise TooMuch(f"more than {MOST_FEATURES} features")
+    return frame
+
+
+def _address(path: Path) -> tuple[str, str | None] | None:
+    """Return what GDAL shall open and which layer, None for GeoParquet.
 
     GDAL goes by content: a VRT, a GDALG pipeline and others, whatever they are called, may name
-    any file or address. So only formats that hold their own features get to it.
+    any file or address. So only formats that hold their own features get to it. Raises ValueError
+    for what else there is.
     """
     with path.open("rb") as file:
         start = file.read(128)
     if start.startswith(b"PAR1"):
         return None
     if start.startswith(b"SQLite format 3\0") and start[68:72] in GEOPACKAGES:
-        return str(path)
+        return str(path), _layer(path)
     if start.startswith(SHAPEFILE):
-        return str(path)
+        return str(path), None
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return f"GeoJSON:{path}"
+        return f"GeoJSON:{path}", None
+    raise ValueError
+
+
+def _layer(path: Path) -> str:
+    """Return the first layer of a GeoPackage that is a table. Raises ValueError, sqlite3.Error.
+
+    A view, a virtual table or a column that is computed is a program: it may never end, or fill
+    the memory.
+    """
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as db:
+        db.set_progress_handler(lambda: 1, MOST_STEPS)
+        kinds = {
+            str(name).lower(): "table" if kind == "table" and not virtual else "program"
+            for name, kind, virtual in db.execute(
+                "SELECT name, type, sql LIKE 'CREATE VIRTUAL%' FROM sqlite_master"
+                " WHERE type IN ('table', 'view')"
+            )
+        }
+        if any(kind == "program" and name.startswith("gpkg_") for name, kind in kinds.items()):
+            raise ValueError
+        named = db.execute("SELECT table_name FROM gpkg_contents WHERE data_type = 'features'")
+        for (name,) in named.fetchall():
+            columns = db.execute("SELECT hidden FROM pragma_table_xinfo(?)", [name]).fetchall()
+            if kinds.get(str(name).lower()) == "table" and not any(hidden for (hidden,) in columns):
+                return str(name)
     raise ValueError
 
 
