@@ -23,13 +23,14 @@ from processes.core.raster import Grid, Raster, RasterSource
 if TYPE_CHECKING:
     import geopandas
 
+    from processes.roofs.blur import Blur
     from processes.roofs.reconstruct import Reconstruction
 
 WIDEST_M = 2000.0
 """Wider outlines are no buildings, and reading under them would not be bounded."""
 BLOCK_M = 500.0
 """Buildings are modelled in squares of this size: one read of each raster a square."""
-SAMPLE = 120
+SAMPLE = 100
 """Buildings that are asked how far the surface rounds creases off."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
 HEIGHTS = ("ground_m", "min_m", "mean_m", "median_m", "max_m", "roof_m", "height_m", "base_m")
@@ -81,6 +82,7 @@ class BuildingsOutputs(Outputs):
 
 def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     """Model every building, write the products."""
+    from processes.roofs.blur import SHARP
     from processes.roofs.cityjson import cityjson
 
     dsm, dtm = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
@@ -90,12 +92,12 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     if inputs.earlier:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     found = _misplaced(outlines)
-    blur_m = _blur(outlines, found, dsm) if inputs.lod == 2 else 0.0
+    blur = _blur(outlines, found, dsm) if inputs.lod == 2 else SHARP
     for batch in _batches(outlines, found):
         work.progress(
             0.9 * len(found) / len(outlines), f"{len(found)} of {len(outlines)} buildings"
         )
-        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod, blur_m)
+        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod, blur)
     results = [found[row] for row in range(len(outlines))]
     table = _with_heights(outlines, results)
     if inputs.lod == 2:
@@ -216,7 +218,7 @@ def _batches(
 
 def _blur(
     outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
-) -> float:
+) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
     from processes.roofs.blur import blur_of
     from processes.roofs.reconstruct import misfits
@@ -237,7 +239,7 @@ def _modelled(
     dsm: RasterSource,
     dtm: RasterSource,
     lod: int,
-    blur_m: float,
+    blur: Blur,
 ) -> dict[int, Reconstruction]:
     from processes.roofs.reconstruct import reconstruct
 
@@ -245,7 +247,7 @@ def _modelled(
     bounds = tuple(shapes.total_bounds.tolist())
     surface, ground = _read(dsm, bounds, "dsm"), _read(dtm, bounds, "dtm")
     return {
-        int(row): reconstruct(shape, surface, ground, lod, blur_m=blur_m)
+        int(row): reconstruct(shape, surface, ground, lod, blur=blur)
         for row, shape in zip(batch, shapes, strict=True)
     }
 

@@ -138,7 +138,7 @@ def _moved(
             cells.row,
             cells.col,
             cells.weight,
-            cells.keep,
+            *cells.keep,
             cells.asked,
             cells.z,
         )
@@ -171,7 +171,8 @@ def _fit(
     row: Numbers,
     col: Numbers,
     weight: Floats,
-    keep: float,
+    along_row: float,
+    along_col: float,
     asked: Numbers,
     z: Floats,
 ) -> tuple[float, float, float, float]:
@@ -185,8 +186,8 @@ def _fit(
         for k in range(len(planes)):
             lowest = min(lowest, planes[k, 0] * uv[i, 0] + planes[k, 1] * uv[i, 1] + planes[k, 2])
         every[i] = lowest
-    if keep > 0:
-        every = shown(every, row, col, weight, keep)
+    if along_row > 0 or along_col > 0:
+        every = shown(every, row, col, weight, along_row, along_col)
     f = every[asked]
     level, rise = float(np.median(z)), 0.0
     weights, residual = np.ones(len(z)), np.zeros(len(z))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from processes.core.building import Solid
 from processes.core.raster import Raster
 from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
-from processes.roofs.blur import WIDTHS_M, Seen, seen
+from processes.roofs.blur import BLURS, SHARP, Blur, Seen, seen
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.heights import Heights, NoHeights, inset_of, measure, shape_inset_of, under
 from processes.roofs.levels import fit_levels
@@ -40,11 +40,11 @@ class Reconstruction:
 
 
 def reconstruct(
-    outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int, *, blur_m: float = 0.0
+    outline: BaseGeometry, dsm: Raster, dtm: Raster, lod: int, *, blur: Blur = SHARP
 ) -> Reconstruction:
     """Return the building over *outline*, at the level of detail asked for where that fits.
 
-    *blur_m* is how far the surface rounds creases off, see `roofs.blur`. Whatever comes back is
+    *blur* is how far the surface rounds creases off, see `roofs.blur`. Whatever comes back is
     valid by ISO 19107: a building whose solid would not be is left out.
     """
     from shapely import MultiPolygon
@@ -65,7 +65,7 @@ def reconstruct(
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        shown = seen(cells, shape_inset_of(cells, inset_m), blur_m)
+        shown = seen(cells, shape_inset_of(cells, inset_m), blur)
         return _roofed(parts, whole, shown, heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
@@ -105,7 +105,7 @@ def _roofs(outline: BaseGeometry, cells: Seen) -> list[Roof | Winged]:
 
 
 def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:
-    """Return the mean squared residual of the best simple roof at each of `blur.WIDTHS_M`.
+    """Return the mean squared residual of the best simple roof at each of `blur.BLURS`.
 
     None where the outline or its surface has no simple roof: then it says nothing of blur.
     """
@@ -115,8 +115,8 @@ def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:
     except NoHeights:
         return None
     found = []
-    for blur_m in WIDTHS_M:
-        roof = fit_roof(outline, seen(cells, inset_m, blur_m))
+    for blur in BLURS:
+        roof = fit_roof(outline, seen(cells, inset_m, blur))
         if roof is None or roof.type in ("flat", "shed"):
             return None
         found.append(roof.rmse_m**2)

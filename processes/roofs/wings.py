@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import Seen, bic
+from processes.roofs.blur import SHARP, Seen, bic
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _fitted(
 ) -> Winged | None:
     """Return the least-squares roof of given kinds; None where it is no roof."""
     if all(kind == "flat" for kind in kinds):
-        cells = replace(cells, keep=0.0)  # a surface keeps walls, it rounds creases
+        cells = replace(cells, keep=SHARP)  # a surface keeps walls, it rounds creases
     inside = np.array([wing.inside(cells.x, cells.y) for wing in plan])
     rises = np.array(
         [wing.rise(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]

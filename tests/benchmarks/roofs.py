@@ -1,8 +1,9 @@
 """How right modelled roofs are: from true surfaces and outlines, and from our own chain.
 
-    python tests/benchmarks/roofs.py [--products DIR] [--json FILE]
+    python tests/benchmarks/roofs.py [--products DIR] [--scene NAME_OR_FOLDER …] [--json FILE]
 
-DIR/village and DIR/quarter as `accuracy.py` takes them; without --products the chain runs. Columns:
+DIR/village and DIR/quarter as `accuracy.py` takes them; without --products the chain runs. Another
+scene, as of towns.py, is named by its folder. Columns:
 
 - roof RMSE, MAE over the union: as in `accuracy.py`, at the truth's cells.
 - pitch: each true roof plane against the roof face that covers most of it, degrees; the mean is
@@ -35,11 +36,11 @@ import numpy as np
 import rasterio
 import shapely
 import trimesh
-from accuracy import SCENES, SHIFTED, comparable, products_of, roofs, run_city
+from accuracy import SCENES, comparable, products_of, roofs, run_city
 from machine import measured_on
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from truth import NO_SHIFT, Truth, on_truth, scene_folder, truth_of
+from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
 
 from processes.accuracy.outlines import matches
 from processes.accuracy.shift import Shift, best_shift
@@ -66,7 +67,7 @@ def of_model(cityjson: Path, truth: Truth, scene: Path, shift: Shift) -> dict[st
     planes = planes[planes.geometry.within(truth.coverage)]
     true = [
         Segment(plan, float(slope))
-        for plan, slope in zip(planes.geometry, planes["slope_deg"], strict=True)
+        for plan, slope in zip(planes.geometry.make_valid(), planes["slope_deg"], strict=True)
     ]
     heights = roofs(truth, cityjson, shift)
     off, area = pitch_errors(made, true)
@@ -232,15 +233,14 @@ def run_buildings(scene: Path, out: Path) -> dict[str, Path]:
     return products_of(out)
 
 
-def of_scene(name: str, folder: Path, scratch: Path) -> dict[str, dict[str, Any]]:
+def of_scene(scene: Path, folder: Path, scratch: Path) -> dict[str, dict[str, Any]]:
     """Return one row from the truth's surface and outlines and one from our own chain."""
-    scene = scene_folder(name)
     truth = truth_of(scene)
     rows = {}
-    truth_products = run_buildings(scene, scratch / f"{name}-buildings")
+    truth_products = run_buildings(scene, scratch / f"{scene.name}-buildings")
     own = products_of(folder)
     shift = NO_SHIFT
-    if name in SHIFTED:
+    if mispointed(scene):
         on = on_truth(own["dsm"], truth)
         shift = best_shift(on, truth.dsm, truth.cell_m, counted=truth.counted)
     true_files = {k: scene / "truth" / f"{k}.tif" for k in ("dsm", "dtm")}
@@ -252,7 +252,7 @@ def of_scene(name: str, folder: Path, scratch: Path) -> dict[str, dict[str, Any]
         row = of_model(products["cityjson"], truth, scene, moved)
         row |= types_right(table, truth, moved)
         row["a CPU second"] = speed(table.geometry.to_list(), files["dsm"], files["dtm"])
-        rows[f"{name}, {title}"] = row
+        rows[f"{scene.name}, {title}"] = row
     return rows
 
 
@@ -271,18 +271,21 @@ def markdown(rows: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--products", type=Path, help="folder with one folder per scene")
-    parser.add_argument("--scene", choices=SCENES, action="append")
+    parser.add_argument("--scene", action="append", help="its name or folder")
     parser.add_argument("--json", type=Path, help="where to write every figure")
     args = parser.parse_args()
     print(f"{measured_on()}\n")
     report: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        for name in args.scene or SCENES:
-            products = (args.products or scratch) / name
+        for given in args.scene or SCENES:
+            scene = scene_folder(given)
+            if not (scene / "truth" / "roof_planes.gpkg").is_file():
+                sys.exit(f"{scene} knows no roofs: its truth needs roof_planes.gpkg")
+            products = (args.products or scratch) / scene.name
             if not args.products:
-                run_city(scene_folder(name), products)
-            report |= of_scene(name, products, scratch)
+                run_city(scene, products)
+            report |= of_scene(scene, products, scratch)
     print(markdown(report))
     if args.json:
         args.json.write_text(json.dumps({"measured": measured_on(), "rows": report}, indent=1))

@@ -30,7 +30,7 @@ def surface(outline, upper, turn, step_m=43.0):
     z = np.where(shapely.contains_xy(high, x, y), 147.0 + step_m, 147.0)
     z += np.random.default_rng(3).normal(0, 0.1, z.shape)
     z = np.where(shapely.contains_xy(turned, x, y), z, 140.0)
-    return turned, seen(under(turned, Raster(z.astype(np.float32), GRID)), 1.0, 1.1)
+    return turned, seen(under(turned, Raster(z.astype(np.float32), GRID)), 1.0, (2.2, 2.2))
 
 
 def volume(solid):
