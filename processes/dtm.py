@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,14 @@ COARSE_CELLS = 16_000_000
 SPAN_MARGIN_M = 60.0
 WIDEST_SEEN = 0.6
 """Share of the widest object that a block sees beyond itself: more than the radius that decides."""
-EMPTY, SEEN, UNDER, BRIDGE, VOID = 0, 1, 2, 3, 4
+EMPTY, SEEN, UNDER, BRIDGE, VOID, WATER = 0, 1, 2, 3, 4, 5
 MASK_VALUES = {
     "0": "outside",
     "1": "ground seen",
     "2": "under objects",
     "3": "under a bridge",
     "4": "void",
+    "5": "water",
 }
 STRIP_ROWS = 512
 
@@ -45,6 +47,11 @@ class DtmInputs(Inputs):
         description="Widest thing that is not ground, metres: a raised area that holds a disc of "
         "this diameter is taken for land.",
     )
+    water: Asset | None = Field(
+        default=None,
+        description="Where water is known to be, on the lattice of dsm: one band, not nought on "
+        "water. Not needed: water shows as level, noisy or void land with a level shore.",
+    )
 
 
 class DtmOutputs(Outputs):
@@ -55,7 +62,7 @@ class DtmOutputs(Outputs):
     terrain_mask: Asset = Field(
         description="Where the terrain comes from: 0 nowhere (empty), 1 ground that was seen, "
         "2 spanned under what stands on it, 3 spanned under a bridge, 4 spanned where the surface "
-        "model is void."
+        "model is void, 5 water, level at its shore."
     )
 
 
@@ -64,6 +71,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     from processes.terrain.ground import ground_and_bridges
     from processes.terrain.smooth import at_cells
     from processes.terrain.span import spanned_about
+    from processes.terrain.water import shores, water_cells
 
     surface = work.open_raster(inputs.dsm)
     grid = metric_grid(surface)
@@ -85,17 +93,31 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
 
     work.progress(0.6, "joining the ground")
-    base = _base(work.open_raster(seen), surface, cell_m)
+    marked = work.open_raster(inputs.water) if inputs.water else None
+    base = _base(work.open_raster(seen), surface, marked, cell_m)
 
-    def models(ground: Raster, dsm: Raster, bridge: Raster) -> tuple[Raster, Raster, Raster]:
+    def models(
+        ground: Raster, dsm: Raster, bridge: Raster, *marks: Raster
+    ) -> tuple[Raster, Raster, Raster]:
         inner, (row0, col0) = _inside(dsm.grid, grid)
         shape = dsm.values[inner].shape
+        wet = np.zeros(dsm.values.shape, bool)
+        level = base.water.at(base.water.level, row0, col0, shape)
+        core = base.water.at(base.water.core, row0, col0, shape)
+        wet[inner] = water_cells(dsm.values[inner], ground.values[inner], level, core)
+        for mark in marks:
+            wet[inner] |= (mark.values[inner] > 0) & np.isfinite(level)
+        wet &= ~(bridge.values > 0)
+        ground.values[inner][wet[inner]] = level[wet[inner]]
+        if wet.any():
+            edge = shores(dsm.values[inner], ground.values[inner], wet[inner], cell_m)
+            ground.values[inner][edge] = dsm.values[inner][edge]
         near = at_cells(base.heights, base.step, shape, row0=row0, col0=col0)
         known = at_cells(base.covered, base.step, shape, row0=row0, col0=col0) >= 0.5
         bare = spanned_about(ground.values[inner], near)
         dtm = np.full(dsm.values.shape, np.nan, np.float32)
         dtm[inner] = np.where(known | np.isfinite(dsm.values[inner]), bare, np.nan)
-        mask = _origins(dtm, ground.values, dsm.values, bridge.values > 0)
+        mask = _origins(dtm, ground.values, dsm.values, bridge.values > 0, wet)
         return (
             Raster(dtm, dsm.grid),
             Raster(dsm.values - dtm, dsm.grid),
@@ -109,7 +131,11 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         Layer("terrain_mask", "uint8", band_names=["origin"], tags=tags),
     )
     dtm, ndsm, mask = work.map_layers(
-        layers, models, seen, inputs.dsm, decks, margin_m=SPAN_MARGIN_M, block_px=block_px
+        layers,
+        models,
+        *(seen, inputs.dsm, decks, *([inputs.water] if inputs.water else [])),
+        margin_m=SPAN_MARGIN_M,
+        block_px=block_px,
     )
     work.progress(1.0, "terrain model written")
     return DtmOutputs(dtm=dtm, ndsm=ndsm, terrain_mask=mask)
@@ -120,11 +146,13 @@ def _origins(
     seen: NDArray[np.float32],
     dsm: NDArray[np.float32],
     bridge: NDArray[np.bool_],
+    wet: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Return where each height of *dtm* comes from, as `DtmOutputs.terrain_mask` says."""
     mask = np.where(np.isfinite(dsm), UNDER, VOID)
     mask[np.isfinite(seen)] = SEEN
     mask[bridge] = BRIDGE
+    mask[wet] = WATER
     mask[np.isnan(dtm)] = EMPTY
     return mask.astype(np.uint8)
 
@@ -148,6 +176,25 @@ def metric_grid(surface: RasterSource) -> Grid:
 
 
 @dataclass(frozen=True)
+class Water:
+    """The water of the whole area on a coarse lattice, *step* cells of the fine one to a cell."""
+
+    level: NDArray[np.float32]
+    """Metres, also a little beyond the shore; NaN far from water."""
+    core: NDArray[np.uint8]
+    """1 where there is water, 2 where there is nothing else."""
+    step: int
+
+    def at(
+        self, values: NDArray[Any], row0: int, col0: int, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Return *values* at the fine cells of a window."""
+        row = np.arange(row0, row0 + shape[0]) // self.step
+        col = np.arange(col0, col0 + shape[1]) // self.step
+        return np.asarray(values[np.ix_(row, col)])
+
+
+@dataclass(frozen=True)
 class Base:
     """The whole terrain on a coarse lattice, *step* cells of the fine one to a cell."""
 
@@ -155,29 +202,46 @@ class Base:
     covered: NDArray[np.float32]
     """1 where the terrain may be claimed, 0 beyond the rim of what was observed."""
     step: int
+    water: Water
 
 
-def _base(ground: RasterSource, surface: RasterSource, cell_m: float) -> Base:
+def _base(
+    ground: RasterSource, surface: RasterSource, marked: RasterSource | None, cell_m: float
+) -> Base:
     """Read the seen ground strip by strip and span it coarsely. Raises NoGround."""
     from processes.terrain.coverage import covered
     from processes.terrain.span import coarse_means, coarse_step, land
+    from processes.terrain.water import joined, reached, survey, water_levels
 
     _, rows, cols = surface.shape
-    step = coarse_step(cell_m)
-    while (rows // step) * (cols // step) > COARSE_CELLS:
-        step *= 2
+    half = max(1, coarse_step(cell_m) // 2)
+    while (rows // half) * (cols // half) > COARSE_CELLS:
+        half *= 2
+    step = 2 * half
     strip = step * max(1, STRIP_ROWS // step)
-    means, observed = [], []
+    means, observed, held = [], [], []
     for row0 in range(0, rows, strip):
         height = min(strip, rows - row0)
-        means.append(coarse_means(ground.read(row0, 0, height, cols)[0], step))
+        seen = ground.read(row0, 0, height, cols)[0]
         dsm = surface.read(row0, 0, height, cols)[0]
+        wet = marked.read(row0, 0, height, cols)[0] if marked else None
+        means.append(coarse_means(seen, step))
         observed.append(np.isfinite(coarse_means(dsm, step)))
+        held.append(survey(dsm, seen, wet, half))
     coarse = np.concatenate(means)
     if not np.isfinite(coarse).any():
         raise NoGround("the surface model shows no ground: is it empty, or of a single roof?")
     known = covered(np.concatenate(observed), step * cell_m)
-    return Base(land(coarse, step * cell_m), known.astype(np.float32), step)
+    heights = land(coarse, step * cell_m)
+    all_held = joined(held)
+    shape = all_held.known.shape
+    twice = np.ix_(np.arange(shape[0]) // 2, np.arange(shape[1]) // 2)
+    level, core = water_levels(all_held, heights[twice], known[twice], half * cell_m)
+    if core.any():
+        wet_means = coarse_means(level, 2)
+        heights = land(np.where(np.isfinite(wet_means), wet_means, coarse), step * cell_m)
+    water = Water(reached(level), core, half)
+    return Base(heights, known.astype(np.float32), step, water)
 
 
 def _inside(window: Grid, whole: Grid) -> tuple[tuple[slice, slice], tuple[int, int]]:
@@ -199,7 +263,7 @@ DTM = Process(
     id="dtm",
     title="Terrain model",
     description=__doc__,
-    version="1.2.0",
+    version="1.3.0",
     inputs=DtmInputs,
     outputs=DtmOutputs,
     run=run,
