@@ -294,14 +294,11 @@ def _turning(ring: Any, shared: set[tuple[float, float]]) -> Floats:
 
 def _cell_polygon(mask: NDArray[np.bool_]) -> Any:
     """Return the union of raster cells, edges exactly on the lattice."""
-    runs = []
-    for row, line in enumerate(mask):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(np.int8), [0]])))
-        runs += [
-            shapely.box(start - 0.5, row - 0.5, stop - 0.5, row + 0.5)
-            for start, stop in edges.reshape(-1, 2)
-        ]
-    return shapely.union_all(runs)
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, col = np.nonzero(edges)
+    # runs of cells, from every other edge to the next
+    top, start, stop = row[::2] - 0.5, col[::2] - 0.5, col[1::2] - 0.5
+    return shapely.union_all(shapely.box(start, top, stop, top + 1))
 
 
 def _even_odd(rings: list[Any]) -> Any:

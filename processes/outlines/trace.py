@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -111,9 +112,9 @@ def orientation(outline: Contour, *, fine_rad: float = np.radians(0.25)) -> floa
     share a line add up to sharp peaks only when the axes are theirs.
     """
     coarse = np.radians(np.arange(0.0, 90.0, 2.0))
-    best = coarse[int(np.argmax([_sharpness(outline, a, 2) for a in coarse]))]
+    best = coarse[int(np.argmax(_sharpness(outline.points[::2], outline.steps[::2], coarse)))]
     near = best + np.arange(-8, 9) * fine_rad
-    best = near[int(np.argmax([_sharpness(outline, a, 1) for a in near]))]
+    best = near[int(np.argmax(_sharpness(outline.points, outline.steps, near)))]
     return _mean_direction(outline, float(best)) % (np.pi / 2)
 
 
@@ -174,15 +175,27 @@ def _aligned(outline: Contour, along: Floats) -> Floats:
     return np.asarray(length * np.clip((cosine - 0.85) / 0.13, 0.0, 1.0))
 
 
-def _sharpness(outline: Contour, angle: float, every: int) -> float:
-    total = 0.0
-    for normal, along in _axes(angle):
-        position = (outline.points[::every] @ normal) * 2
-        bins = np.floor(position - position.min()).astype(int)
-        weight = np.abs(outline.steps[::every] @ along)
-        counts = np.bincount(bins, weight)
-        total += float((counts**2).sum() + (counts[1:] * counts[:-1]).sum())
-    return total
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sharpness(points: Floats, steps: Floats, angles: Floats) -> Floats:
+    """Return for each angle how sharply wall length gathers in bins of half a cell."""
+    sharp = np.zeros(len(angles))
+    place = np.empty(len(points))
+    for index in range(len(angles)):
+        for axis in range(2):
+            turn = angles[index] + axis * np.pi / 2
+            nx, ny = np.cos(turn), np.sin(turn)
+            low, high = np.inf, -np.inf
+            for at in range(len(points)):
+                place[at] = 2 * (points[at, 0] * nx + points[at, 1] * ny)
+                low, high = min(low, place[at]), max(high, place[at])
+            counts = np.zeros(int(high - low) + 1)
+            for at in range(len(points)):
+                counts[int(place[at] - low)] += abs(steps[at, 1] * nx - steps[at, 0] * ny)
+            before = 0.0
+            for count in counts:
+                sharp[index] += count * (count + before)
+                before = count
+    return sharp
 
 
 def _mean_direction(outline: Contour, angle: float) -> float:
@@ -204,14 +217,8 @@ def _mean_direction(outline: Contour, angle: float) -> float:
 def _stretches(outline: Contour, tolerance_px: float) -> Iterator[tuple[Floats, float]]:
     """Yield a fitted line and the length, in cells, of each straight stretch of the outline."""
     for ring in outline.rings:
-        corners = _corners(ring, tolerance_px)
-        for start, end in zip(corners, np.roll(corners, -1), strict=True):
-            stretch = _between(ring, start, end)
-            length = float(np.hypot(*(stretch[-1] - stretch[0])))
-            # the ends are rounded by the blur
-            cut = len(stretch) // 8
-            if len(stretch) - 2 * cut >= 3 and length > 1.0:
-                yield _fitted(stretch[cut : len(stretch) - cut]), length
+        for found in _fitted(ring, _corners(ring, tolerance_px)):
+            yield found[:3], float(found[3])
 
 
 def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -> list[float]:
@@ -238,23 +245,47 @@ def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -
     return found
 
 
-def _corners(ring: Floats, tolerance_px: float) -> NDArray[np.intp]:
+def _corners(ring: Floats, tolerance_px: float) -> NDArray[np.int64]:
     """Return the indices of ring points that Douglas and Peucker keep."""
     scaled = np.round(ring * 64).astype(np.int32)
     kept = cv2.approxPolyDP(scaled[:, None, :], tolerance_px * 64, True)[:, 0, :]
-    order = {tuple(point): index for index, point in enumerate(scaled.tolist())}
-    return np.array(sorted({order[tuple(point)] for point in kept.tolist()}), np.intp)
+    # a point as one number; of twins the last
+    names, wanted = (p[:, 0].astype(np.int64) * 2**32 + p[:, 1] for p in (scaled, kept))
+    order = np.argsort(names, kind="stable")
+    return np.unique(order[np.searchsorted(names[order], wanted, side="right") - 1])
 
 
-def _between(ring: Floats, start: int, end: int) -> Floats:
-    if end > start:
-        return ring[start : end + 1]
-    return np.concatenate([ring[start:], ring[: end + 1]])
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fitted(ring: Floats, corners: NDArray[np.int64]) -> Floats:
+    """Return (nx, ny, d, length) of the lines of least squared distance between corners.
 
-
-def _fitted(points: Floats) -> Floats:
-    """Return the line of least squared distance."""
-    middle = points.mean(axis=0)
-    _, _, axes = np.linalg.svd(points - middle, full_matrices=False)
-    normal = axes[-1]
-    return np.array([normal[0], normal[1], float(normal @ middle)])
+    Very short ones are left out.
+    """
+    found = np.empty((len(corners), 4))
+    count = 0
+    for index in range(len(corners)):
+        start, stop = corners[index], corners[(index + 1) % len(corners)]
+        size = (stop - start) % len(ring) + 1
+        if size == 1:
+            size = len(ring) + 1
+        length = np.hypot(ring[stop, 0] - ring[start, 0], ring[stop, 1] - ring[start, 1])
+        # the ends are rounded by the blur
+        cut = size // 8
+        number = size - 2 * cut
+        if number < 3 or length <= 1.0:
+            continue
+        x = y = 0.0
+        for at in range(cut, size - cut):
+            x += ring[(start + at) % len(ring), 0]
+            y += ring[(start + at) % len(ring), 1]
+        x, y = x / number, y / number
+        xx = xy = yy = 0.0
+        for at in range(cut, size - cut):
+            dx = ring[(start + at) % len(ring), 0] - x
+            dy = ring[(start + at) % len(ring), 1] - y
+            xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
+        along = 0.5 * np.arctan2(2 * xy, xx - yy)
+        nx, ny = np.sin(along), -np.cos(along)
+        found[count] = nx, ny, nx * x + ny * y, length
+        count += 1
+    return found[:count]
