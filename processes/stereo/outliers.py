@@ -6,9 +6,17 @@ nothing as small as a car stands far above all roofs around it, and where there 
 near, small ones are noise in the shade or on water. What was cut out on two built scenes was wrong
 by 36 to 62 m, all of it; on Gizeh's pyramid, whose north side is black, it was the debris in that
 shade. RMSE of the two: 1.65 → 1.53 m, 2.67 → 2.57 m.
+
+What is highest near has light: a small patch above all roofs that is as black as shade in both
+images is shade, at the foot of a tower that hides it from one of them. Height, size and likelihood
+do not tell such patches. On a town with towers the brightness of 23 of them lay below 0.07 of the
+way from the dark to the bright end of the scene, and that of nine crowns and set-back storeys in
+ten above 0.07 to 0.23 on four scenes. RMSE 1.50 → 1.43 m there, 1.36 → 1.29 m on another.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -25,11 +33,24 @@ BELOW_M = 3.0
 """A small patch this far below all large ones near it is a mismatch …"""
 ABOVE_M, TINY_M2 = 20.0, 12.0
 """… and one that is tiny and this far above them."""
+LIT_M = 3.0
+"""One this far above them has light …"""
+BLACK = 0.05
+"""… and is brighter than this."""
 HIGHEST_M = np.float32(1e5)
 
+Brightness = Callable[[NDArray[np.int64], NDArray[np.int64], Pixels], Pixels]
+"""Rows, columns and heights of cells → how bright they are in the image that shows them brighter,
+from the dark end of the scene, 0, to the bright one, 1; NaN where no image shows them."""
 
-def implausible(dsm: Pixels, cell_m: float) -> NDArray[np.bool_]:
-    """Return which cells of a measured surface (row, col; NaN where void) cannot be right."""
+
+def implausible(
+    dsm: Pixels, cell_m: float, brightness: Brightness | None = None
+) -> NDArray[np.bool_]:
+    """Return which cells of a measured surface (row, col; NaN where void) cannot be right.
+
+    Without *brightness*, patches in black shade are not told.
+    """
     known = np.isfinite(dsm)
     height = np.where(known, dsm, np.float32(0))
     names, count = _patches(height, known, np.float32(GOES_ON_M))
@@ -48,6 +69,14 @@ def implausible(dsm: Pixels, cell_m: float) -> NDArray[np.bool_]:
     tiny = cells * cell_m**2 < TINY_M2
     alone = floor >= HIGHEST_M
     wrong = alone | (mean < floor - BELOW_M) | (tiny & (mean > roof + ABOVE_M))
+    if brightness is not None:
+        lit = ~wrong & (mean > roof + LIT_M)
+        which = np.flatnonzero(lit[name])
+        which = which[np.argsort(name[which], kind="stable")]
+        for patch in np.split(which, np.flatnonzero(np.diff(name[which])) + 1):
+            at = row[patch], col[patch]
+            if patch.size and float(brightness(*at, dsm[at]).mean()) < BLACK:
+                wrong[name[patch[0]]] = True
     out = np.zeros(dsm.shape, bool)
     out[row, col] = wrong[name]
     return out

@@ -29,14 +29,14 @@ from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import Origin, fill, fuse
 from processes.stereo.match import Tones, match
-from processes.stereo.outliers import implausible
+from processes.stereo.outliers import Brightness, implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
 from processes.stereo.second import Known, Second, asked
-from processes.stereo.tones import tones_of
+from processes.stereo.tones import tone, tones_of
 from processes.stereo.triangulate import ray_table
 
 Floats = NDArray[np.float64]
@@ -161,7 +161,9 @@ def surface(
     shares = [(pair.base_to_height * COMPARABLE / enough) ** 2 for pair, _ in narrow]
     for (_, piece), new, share in zip(narrow, asks, shares, strict=True):
         found = _completed(found, new, cells_inside(piece, grid), grid.cell_m, share)
-    wrong = _stray(found.dsm, covered, grid.cell_m) | implausible(found.dsm, grid.cell_m)
+    bright = _brightness(scene, parts[0][0], grid) if parts else None
+    wrong = _stray(found.dsm, covered, grid.cell_m)
+    wrong |= implausible(found.dsm, grid.cell_m, bright)
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
@@ -231,6 +233,22 @@ def _asked(
 
     second = Second(heights, said.confidence, float(sum(shares)))
     return asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
+
+
+def _brightness(scene: Scene, pair: Pair, grid: Grid) -> Brightness | None:
+    """Return what tells how bright cells are in the images of a pair; None if nothing does."""
+    tones = scene.tones[scene.pairs.index(pair)]
+    if tones is None:
+        return None
+    ends = ((scene.views[pair.left], tones.left), (scene.views[pair.right], tones.right))
+
+    def brighter(row: NDArray[np.int64], col: NDArray[np.int64], height: Pixels) -> Pixels:
+        lonlat = scene.to_degrees(*grid.xy(row, col))
+        return np.asarray(
+            np.fmax(*(tone(view, side, *lonlat, height) for view, side in ends)), np.float32
+        )
+
+    return brighter
 
 
 def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:

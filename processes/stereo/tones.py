@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from processes.stereo.coverage import pieces
-from processes.stereo.epipolar import EpipolarField, Pixels
+from processes.stereo.epipolar import EpipolarField, Floats, Pixels
+from processes.stereo.light import share
 from processes.stereo.match import Tones, match
 from processes.stereo.pointing import View, rectified
 from processes.stereo.pyramid import halve
@@ -53,6 +55,23 @@ def tones_of(
             kept.append(values[known])
     together = [_joined(values) for values in seen]
     return Tones.of(*together) if together[0].size >= ENOUGH else None
+
+
+def tone(view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height: Pixels) -> Pixels:
+    """Return where what a view shows of points lies between its ends, the means of 3×3 pixels.
+
+    NaN where it does not show them.
+    """
+    row, col = (np.rint(v) for v in view.model.project(lon, lat, height))
+    seen = np.full(row.shape, np.nan, np.float32)
+    inside = (row >= 0) & (col >= 0) & (row < view.shape[0]) & (col < view.shape[1])
+    if inside.any():
+        r, c = row[inside].astype(int), col[inside].astype(int)
+        top, left = int(r.min()) - 1, int(c.min()) - 1
+        bands = view.read(top, left, int(r.max()) - top + 2, int(c.max()) - left + 2)
+        grey = cv2.blur(bands.mean(axis=0, dtype=np.float32), (3, 3))
+        seen[inside] = share(grey[r - top, c - left], ends)
+    return seen
 
 
 def _joined(values: Sequence[Pixels]) -> Pixels:

@@ -43,3 +43,14 @@ def test_debris_far_from_all_land_is_noise() -> None:
 
 def test_nothing_known_is_nothing_wrong() -> None:
     assert not implausible(np.full((20, 30), np.nan, np.float32), CELL_M).any()
+
+
+def test_the_highest_thing_near_is_not_in_black_shade() -> None:
+    tower, strip, tree = box(20, 20, 60), box(85, 30, 8), box(100, 100, 8)
+    dsm = np.where(tower, 140.0, np.where(strip, 165.0, np.where(tree, LAND + 9, LAND)))
+    dsm = dsm.astype(np.float32)
+    grey = np.where(strip | box(84, 20, 40), 0.02, 0.3).astype(np.float32)
+    assert not implausible(dsm, CELL_M).any()
+    found = implausible(dsm, CELL_M, lambda row, col, _: grey[row, col])
+    assert (found == strip).all()
+    assert not implausible(dsm, CELL_M, lambda row, *_: np.full(row.size, np.nan, np.float32)).any()

@@ -1,0 +1,29 @@
+"""How bright a view shows a place, between the dark and the bright end of its scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.stereo.pointing import View
+from processes.stereo.rpc import read_document
+from processes.stereo.tones import tone
+
+RPC = Path(__file__).parents[2] / "data/scenes/village/truth/left_true_RPC.TXT"
+MODEL = read_document("left", RPC.read_text())
+IMAGE = np.full((2, 900, 900), 100.0, np.float32)
+IMAGE[:, 400:450, 500:560] = [[[200.0]], [[600.0]]]
+
+
+def read(row0: int, col0: int, height: int, width: int) -> NDArray[np.float32]:
+    return IMAGE[:, row0 : row0 + height, col0 : col0 + width]
+
+
+def test_tones_are_shares_between_the_ends_and_nothing_is_seen_beside_the_image() -> None:
+    row, col = np.array([420.0, 300.0, -50.0]), np.array([530.0, 300.0, 20.0])
+    height = np.full(3, 145.0, np.float32)
+    view = View("left", MODEL, (900, 900), read)
+    seen = tone(view, (100.0, 500.0), *MODEL.locate(row, col, height), height)
+    np.testing.assert_allclose(seen, [0.75, 0.0, np.nan], atol=1e-6)
