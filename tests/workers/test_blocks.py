@@ -21,6 +21,7 @@ from processes.core.errors import Cancelled, InvalidInput
 from processes.core.process import Layer
 from processes.core.raster import Grid, Raster
 from processes.dsm import DSM, DsmOutputs
+from processes.pointcloud import POINTCLOUD
 from workers import blocks
 from workers.blocks import ClusterUnavailable, Values, Window, on_threads, windows
 from workers.cog import RasterFile
@@ -134,6 +135,31 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_surface_to_the_byte(
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
     left = {path.name for path in (tmp_path / "there").iterdir()}
     assert left <= {*PRODUCTS, "cache"}
+    assert cluster.tasks() == 0
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_points_of_a_cluster_are_those_of_one_process_to_the_byte(
+    cluster: Cluster, village: Path, tmp_path: Path
+) -> None:
+    asked = POINTCLOUD.parse({"images": [{"href": str(village / "stereo.json")}], "aoi": AOI})
+    made: list[dict[Path, bytes]] = []
+    heard: list[str] = []
+    for dask in (None, cluster.address):
+        work = LocalWorkspace(
+            tmp_path / str(len(made)),
+            Reader(tmp_path / "cache", files=True),
+            on_progress=lambda fraction, message: heard.append(message),
+            dask=dask,
+        )
+        outputs = POINTCLOUD.run(asked, work)
+        tree = Path(outputs.point_tileset.href).parent
+        files = [Path(outputs.points.href), *(path for path in tree.rglob("*") if path.is_file())]
+        made.append({path.relative_to(work.folder): path.read_bytes() for path in files})
+    here, there = made
+    assert len(next(iter(here.values()))) > 100_000
+    assert "surface: block 9 of 9" in heard
+    assert there == here
     assert cluster.tasks() == 0
 
 
