@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from processes.stereo.adjust import Control, Pointing
     from processes.stereo.coverage import Pair
     from processes.stereo.pointing import View
-    from processes.stereo.surface import Scene
+    from processes.stereo.surface import Floats, Plane, Scene
 
 Geometry = Annotated[
     dict[str, Any],
@@ -460,11 +460,24 @@ def plan(
         heights_m=heights_m,
         height_m=float(levels[1]),
         gsd_m=gsd_m,
-        to_plane=Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform,
-        to_degrees=Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform,
+        to_plane=_moved(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
+        to_degrees=_moved(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform),
     )
     cell_m = resolution_m or max(round(gsd_m, 1), 0.1)
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
+
+
+def _moved(transform: Plane) -> Plane:
+    """Return a transformation that takes an array of one point for an array, not for a number."""
+    import numpy as np
+
+    def plane(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        if np.ndim(x) == 0 or np.size(x) != 1:
+            return transform(x, y)
+        first, second = transform(np.repeat(x, 2), np.repeat(y, 2))
+        return first[:1].reshape(np.shape(x)), second[:1].reshape(np.shape(x))
+
+    return plane
 
 
 def _kernel(

@@ -1,14 +1,17 @@
 """Fit the tables of stereo/confidence.py and accuracy/expected.py to scenes, judge them on others.
 
     python tests/benchmarks/calibrate.py                  fits on both scenes and prints the tables
-    python tests/benchmarks/calibrate.py --check DIR …    judges them on further scenes too
+    python tests/benchmarks/calibrate.py --scene DIR …    fits on further scenes too, as of towns.py
+    python tests/benchmarks/calibrate.py --check DIR …    judges the tables on still others
+
+The tables in use are fitted to village, quarter, and towns.py's flat and hilly.
 
 A scene is a folder of images with their RPC (`left.tif`, `left_RPC.TXT`, …), `truth/dsm.tif` and
 `truth/mask.tif` (bits 32 and 8: does not count). All images are used, and, where there are more
 than two, each pair of them by itself: other base-to-height ratios of the same ground. The model is
 compared after its best constant shift, since the tables speak of a cell beside its neighbours.
 
-Each fit is made twice more, on one scene and its pairs only, and judged on the other: what is
+Each fit is made once more for each scene, without it and its pairs, and judged on it: what is
 printed as *unseen* was never seen by the tables it is judged by. At each node of a table the log
 of the error is moved until nine tenths of the cells near it lie below (quantile regression by its
 gradient); nodes with few cells follow their neighbours. Every scene counts the same.
@@ -49,6 +52,7 @@ from processes.stereo.confidence import (
     read,
     relief_m,
     seen_place,
+    unit_m,
 )
 from processes.stereo.fuse import Origin
 from processes.stereo.surface import surface
@@ -76,7 +80,8 @@ class Judged:
 
     scene: str
     views: str
-    px_m: float
+    unit_m: float
+    """What errors of measured heights are counted in."""
     origin: NDArray[np.uint8]
     row: Floats
     col: Floats
@@ -113,10 +118,11 @@ def judged(folder: Path, views: Sequence[str], scratch: Path) -> Judged:
     off = np.abs(off[wanted] - np.median(off[wanted]))
     rough, away = relief_m(dsm), distance_m(origin, grid.cell_m)
     matched = np.stack(seen_place(made.likelihood, rough, px_m))
+    unit = unit_m(scene.gsd_m, px_m)
     filled = np.stack(filled_place(away, rough))
     place = np.where(origin == Origin.SEEN, matched, filled)[:, ri, ci][:, wanted]
     name = "+".join(views)
-    return Judged(folder.name, name, px_m, origin[ri, ci][wanted], *place.astype(float), off)
+    return Judged(folder.name, name, unit, origin[ri, ci][wanted], *place.astype(float), off)
 
 
 def _band(path: Path | str) -> NDArray[Any]:
@@ -145,7 +151,7 @@ def _chosen(model: Judged, origins: Sequence[Origin], weight: float) -> tuple[Fl
         return None
     if which.size > MOST:
         which = np.random.default_rng(0).choice(which, MOST, replace=False)
-    unit = model.px_m if Origin.SEEN in origins else 1.0
+    unit = model.unit_m if Origin.SEEN in origins else 1.0
     off = model.off_m[which] / unit
     return model.row[which], model.col[which], off, np.full(off.size, weight / off.size)
 
@@ -193,7 +199,7 @@ def claimed(model: Judged, tables: dict[str, Floats]) -> Floats:
     for name, (_, origins) in TABLES.items():
         here = np.isin(model.origin, origins)
         place = (v[here].astype(np.float32) for v in (model.row, model.col))
-        unit = model.px_m if Origin.SEEN in origins else 1.0
+        unit = model.unit_m if Origin.SEEN in origins else 1.0
         error[here] = unit * read(tables[name], *place)
     return error
 
@@ -255,9 +261,10 @@ def views_of(folder: Path) -> list[tuple[str, ...]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", type=Path, nargs="*", default=[], help="scenes to fit on too")
     parser.add_argument("--check", type=Path, nargs="*", default=[], help="further scenes")
     args = parser.parse_args()
-    homes = [scene_folder("village"), scene_folder("quarter")]
+    homes = [scene_folder("village"), scene_folder("quarter"), *args.scene]
     with tempfile.TemporaryDirectory() as scratch:
         models = [judged(home, views, Path(scratch)) for home in homes for views in views_of(home)]
         others = [judged(home, views_of(home)[0], Path(scratch)) for home in args.check]
