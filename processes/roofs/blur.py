@@ -47,7 +47,7 @@ NOISE_CELLS = 12
 """Cells that share one matching window, so that errors are counted once."""
 FINEST_M = 0.03
 MOST_CELLS = 1200
-"""Of a larger roof every second or third row and column is asked."""
+"""That are asked, about."""
 FEWEST = 5
 """Roofs that are needed to say how blurred a surface is."""
 LEAST_GAIN = 0.03
@@ -60,11 +60,11 @@ class Seen:
 
     x: Floats
     y: Floats
-    """Of all cells under the outline."""
+    """Of all cells under the outline, or of every second or third row and column."""
     z: Floats
     """Of the cells that are asked."""
     every_z: Floats
-    """Of all cells under the outline, NaN where the surface has none."""
+    """Of all these cells, NaN where the surface has none."""
     depth_m: Floats
     """How far inside the outline they lie, see `Under`."""
     asked: NDArray[np.int64]
@@ -84,28 +84,25 @@ class Seen:
         return every[self.asked]
 
 
-def seen(cells: Under, inset_m: float, blur: Blur) -> Seen:
-    """Return what a surface shows of a roof, read *inset_m* inside the outline."""
+def seen(cells: Under, inset_m: float, blur: Blur, *, whole: bool = False) -> Seen:
+    """Return what a surface shows of a roof, read *inset_m* inside the outline.
+
+    Of a large roof every second or third row and column is taken, for *whole* asked only.
+    """
     asked = (cells.depth_m >= inset_m) & np.isfinite(cells.z)
     stride = int(np.ceil(np.sqrt(asked.sum() / MOST_CELLS)))
-    if stride > 1:
-        asked &= (cells.row % stride == 0) & (cells.col % stride == 0)
-    along_row, along_col = (float(np.exp(-1 / width)) if width else 0.0 for width in blur)
+    on = (cells.row % stride == 0) & (cells.col % stride == 0) if stride > 1 else asked | True
+    asked &= on
+    if whole:
+        on, stride = on | True, 1
+    x, y, every_z, depth_m = cells.x[on], cells.y[on], cells.z[on], cells.depth_m[on]
+    row, col, asked = cells.row[on] // stride, cells.col[on] // stride, asked[on]
+    along_row, along_col = (float(np.exp(-stride / width)) if width else 0.0 for width in blur)
     keep = along_row, along_col
-    one = np.ones(len(cells.z))
-    weight = one if keep == SHARP else shown(one, cells.row, cells.col, one, *keep)
-    return Seen(
-        cells.x,
-        cells.y,
-        cells.z[asked],
-        cells.z,
-        cells.depth_m,
-        np.flatnonzero(asked),
-        cells.row,
-        cells.col,
-        weight,
-        keep,
-    )
+    one = np.ones(len(x))
+    weight = one if keep == SHARP else shown(one, row, col, one, *keep)
+    which = np.flatnonzero(asked)
+    return Seen(x, y, every_z[asked], every_z, depth_m, which, row, col, weight, keep)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,7 @@
 """Flat roofs of two levels: towers on podiums, and top storeys that stand back from the street.
 
-The higher level fills a rectangle along the walls, or whatever lies a distance inside the outline.
+The higher level fills a rectangle along the walls, a disc, or whatever lies a distance inside the
+outline.
 Surfaces keep walls, so neither is blurred.
 """
 
@@ -34,7 +35,8 @@ LEAST_WIDTH_M = 2.0
 SETBACKS_M = np.arange(1.0, 5.0, 0.1)
 ALIKE = 0.005
 """Set-backs that name as many cells wrong, but for this share of the roof, are as good."""
-UNKNOWNS = {"setback": 3, "rectangle": 6}
+UNKNOWNS = {"setback": 3, "rectangle": 6, "disc": 5}
+DISC_CORNERS = 24
 
 
 def fit_levels(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
@@ -50,6 +52,7 @@ def fit_levels(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged 
     for kind, area in (
         ("setback", _setback(outline, cells, high)),
         ("rectangle", _rectangle(outline, cells, high)),
+        ("disc", _disc(outline, cells, high)),
     ):
         if area is None:
             continue
@@ -125,6 +128,22 @@ def _rectangle(outline: BaseGeometry, cells: Seen, high: Flags) -> Any | None:
     return shapely.polygons(
         np.array([(left, low), (right, low), (right, top), (left, top)]) @ axes.T
     )
+
+
+def _disc(outline: BaseGeometry, cells: Seen, high: Flags) -> Any | None:
+    """Return the disc about the high cells that is as large as they are, if the outline holds it.
+
+    Its corners lie as far outside the circle as the middles of its sides lie inside.
+    """
+    import shapely
+
+    middle = np.array([cells.x[high].mean(), cells.y[high].mean()])
+    turn = 2 * np.pi / DISC_CORNERS
+    area = outline.area * high.mean()
+    reach = np.sqrt(2 * area / (DISC_CORNERS * np.sin(turn)))
+    angle = turn * np.arange(DISC_CORNERS)
+    disc = shapely.polygons(middle + reach * np.column_stack([np.cos(angle), np.sin(angle)]))
+    return disc if shapely.contains(outline, disc) else None
 
 
 def _edge(at: Floats, high: Flags, near: float, side: int) -> float:

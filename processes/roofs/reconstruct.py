@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 from processes.core.building import Solid
 from processes.core.raster import Raster
 from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
-from processes.roofs.blur import BLURS, SHARP, Blur, Seen, seen
+from processes.roofs.blur import BLURS, SHARP, Blur, seen
+from processes.roofs.eaves import fit_eaves
 from processes.roofs.extrude import extrude, tidy
-from processes.roofs.heights import Heights, NoHeights, inset_of, measure, shape_inset_of, under
+from processes.roofs.heights import (
+    Heights,
+    NoHeights,
+    Under,
+    inset_of,
+    measure,
+    shape_inset_of,
+    under,
+)
 from processes.roofs.levels import fit_levels
 from processes.roofs.planes import RoofUnfit, raise_roof
 from processes.roofs.stepped import raise_wings
@@ -23,6 +32,10 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 LEAST_HEIGHT_M = 1.0
+LEAST_STOREY_M = 2.2
+"""A lower level of two that is no higher is the street, and the outline too large."""
+FLAT_M = 0.2
+"""A flat roof that explains its cells so well has neither slopes nor storeys."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +78,18 @@ def reconstruct(
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        shown = seen(cells, shape_inset_of(cells, inset_m), blur)
-        return _roofed(parts, whole, shown, heights)
+        roofs = _roofs(whole, cells, shape_inset_of(cells, inset_m), blur, heights)
+        return _roofed(parts, roofs, heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
 
 
 def _roofed(
-    parts: Sequence[Polygon], outline: BaseGeometry, cells: Seen, heights: Heights
+    parts: Sequence[Polygon], roofs: Sequence[Roof | Winged], heights: Heights
 ) -> Reconstruction:
-    """Return the building with the best roof that can be built. Raises RoofUnfit."""
+    """Return the building with the first of *roofs* that can be built. Raises RoofUnfit."""
     fault = RoofUnfit("no simple roof fits its surface")
-    for roof in _roofs(outline, cells):
+    for roof in roofs:
         try:
             if isinstance(roof, Winged):
                 solids = tuple(raise_wings(part, heights.base_m, roof.wings) for part in parts)
@@ -92,15 +105,22 @@ def _roofed(
     raise fault
 
 
-def _roofs(outline: BaseGeometry, cells: Seen) -> list[Roof | Winged]:
+def _roofs(
+    outline: BaseGeometry, under_it: Under, inset_m: float, blur: Blur, heights: Heights
+) -> list[Roof | Winged]:
     """Return the roofs that explain the cells, the best first."""
-    found: list[Roof | Winged] = []
+    cells = seen(under_it, inset_m, blur)
     simple = fit_roof(outline, cells)
-    if simple is not None:
-        found.append(simple)
-    for winged in (fit_wings(outline, cells, COARSEST_M), fit_levels(outline, cells, COARSEST_M)):
-        if winged is not None and winged.rmse_m <= MOST_RMSE_M and winged.share >= LEAST_SHARE:
-            found.append(winged)
+    if simple is not None and simple.type == "flat" and simple.rmse_m < FLAT_M:
+        return [simple]
+    found: list[Roof | Winged] = [] if simple is None else [simple]
+    levels = fit_levels(outline, seen(under_it, inset_m, SHARP, whole=True), COARSEST_M)
+    if levels is not None and levels.lowest_m < heights.ground_m + LEAST_STOREY_M:
+        levels = None
+    winged = fit_eaves(outline, cells, COARSEST_M), fit_wings(outline, cells, COARSEST_M), levels
+    for roof in winged:
+        if roof is not None and roof.rmse_m <= MOST_RMSE_M and roof.share >= LEAST_SHARE:
+            found.append(roof)
     return sorted(found, key=lambda roof: roof.score)
 
 

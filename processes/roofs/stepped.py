@@ -124,7 +124,7 @@ def _pieces(
         for cell, wing_number in zip(np.flatnonzero(lost), nearest, strict=True):
             height = wings[wing_number].planes.heights(x[cell], y[cell])
             name[cell] = wing_number, int(np.argmin(height))
-    name = _without_slivers(cells, name)
+    name = _without_slivers(cells, _one_name_a_plane(name, wings))
     for number, plane in np.unique(name, axis=0):
         mine = cells[(name == (number, plane)).all(axis=1)]
         planes = wings[number].planes
@@ -162,6 +162,17 @@ def _lengthened(ends: NDArray[np.float64]) -> Any:
 def _sides(corners: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     for number in range(len(corners)):
         yield corners[[number, (number + 1) % len(corners)]]
+
+
+def _one_name_a_plane(name: NDArray[np.int_], wings: Sequence[Wing]) -> NDArray[np.int_]:
+    """Return the names of the cells, planes that several wings share under the first one's."""
+    known: dict[tuple[float, ...], tuple[int, int]] = {}
+    first = {
+        (wing, plane): known.setdefault((*row, *wings[wing].planes.origin), (wing, plane))
+        for wing in range(len(wings))
+        for plane, row in enumerate(wings[wing].planes.coefficients.tolist())
+    }
+    return np.array([first[wing, plane] for wing, plane in name.tolist()])
 
 
 def _without_slivers(cells: Any, name: NDArray[np.int_]) -> NDArray[np.int_]:

@@ -116,6 +116,11 @@ class Winged:
     share: float
     score: float
 
+    @property
+    def lowest_m(self) -> float:
+        """The level of the lowest wing."""
+        return min(float(wing.planes.coefficients[:, 2].min()) for wing in self.wings)
+
 
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
@@ -313,7 +318,7 @@ def _fitted(
         known = system[:, [first for _, first in names]].sum(axis=1) > 0.98
         if known.sum() < 3 * unknowns or not system[known].any(axis=0).all():
             return None
-        answer, residual = _robust(np.ascontiguousarray(system[known]), cells.z[known])
+        answer, residual = robust(np.ascontiguousarray(system[known]), cells.z[known])
         for value, (group, is_level) in zip(answer, names, strict=True):
             (level if is_level else slope)[group] = value
     if ((slope < FLATTEST) | (slope > STEEPEST))[sloped].any():
@@ -358,7 +363,7 @@ def _groups(sloped: NDArray[np.bool_], tied: bool) -> list[list[int]]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
+def robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
     """Return the reweighted least-squares answer (Tukey) and the residuals."""
     cells, unknowns = system.shape
     weight = np.ones(cells)

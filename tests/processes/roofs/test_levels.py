@@ -10,10 +10,11 @@ from shapely.affinity import rotate
 from shapely.geometry import box
 
 from processes.core.raster import Grid, Raster
-from processes.roofs.blur import seen
+from processes.roofs.blur import SHARP, seen
 from processes.roofs.extrude import tidy
 from processes.roofs.heights import under
 from processes.roofs.levels import fit_levels
+from processes.roofs.reconstruct import reconstruct
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
 
@@ -30,7 +31,8 @@ def surface(outline, upper, turn, step_m=43.0):
     z = np.where(shapely.contains_xy(high, x, y), 147.0 + step_m, 147.0)
     z += np.random.default_rng(3).normal(0, 0.1, z.shape)
     z = np.where(shapely.contains_xy(turned, x, y), z, 140.0)
-    return turned, seen(under(turned, Raster(z.astype(np.float32), GRID)), 1.0, (2.2, 2.2))
+    cells = under(turned, Raster(z.astype(np.float32), GRID))
+    return turned, seen(cells, 1.0, SHARP, whole=True)
 
 
 def volume(solid):
@@ -84,3 +86,24 @@ def test_a_low_corner_of_a_house_is_no_level():
     house = box(0, 0, 14, 10)
     outline, cells = surface(house, house.difference(box(10.5, 6, 15, 11)), 0)
     assert fit_levels(outline, cells, 1.5) is None
+
+
+def test_a_round_tower_is_no_square_one():
+    tower = shapely.Point(24, 19).buffer(8.0)
+    turned, cells = surface(PODIUM, tower, 20.0, 30.0)
+    roof = fit_levels(turned, cells, 1.0)
+    assert roof is not None
+    disc = shapely.Polygon(roof.wings[1].corners)
+    high = rotate(tower, 20.0, origin=(25, 20))
+    assert shapely.area(disc & high) / shapely.area(disc | high) > 0.95
+    assert faults(raise_wings(tidy(turned)[0], 140.0, roof.wings)) == []
+
+
+def test_the_street_is_no_storey_of_a_round_building_drawn_too_large():
+    x, y = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
+    z = np.where(np.hypot(x - 25, y - 20) < 13, 165.0, 140.0).astype(np.float32)
+    ground = Raster(np.full_like(z, 140.0), GRID)
+    found = reconstruct(shapely.Point(25, 20).buffer(15), Raster(z, GRID), ground, 2)
+    assert found.roof is None or found.roof.type == "flat"
+    assert len(found.solids) == 1
+    assert found.solids[0].vertices[:, 2].max() == pytest.approx(165.0, abs=0.1)
