@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -220,9 +221,14 @@ def _ids(middles: NDArray[np.float64], crs: str) -> list[str]:
 
 
 def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
-    for row in range(0, grid.height, TILE_PX):
-        for col in range(0, grid.width, TILE_PX):
-            yield row, col, min(TILE_PX, grid.height - row), min(TILE_PX, grid.width - col)
+    """Yield tiles (row, col, height, width) of about one size: their margins cost too."""
+    rows, cols = (
+        np.linspace(0, size, max(1, round(size / TILE_PX)) + 1).astype(int).tolist()
+        for size in grid.shape
+    )
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(cols):
+            yield top, left, bottom - top, right - left
 
 
 def _drawn(

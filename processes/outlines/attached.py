@@ -133,7 +133,7 @@ def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]
 
 def _features(surface: Floats, bands: Mapping[str, Floats]) -> Floats:
     """Return height, log brightness and log band ratios; NaN where unknown."""
-    known = [np.where(band > 0, band, np.nan) for band in bands.values()]
+    known = [np.where(band > 0, band, np.float32(np.nan)) for band in bands.values()]
     if not known:
         return surface[None].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -77,6 +77,15 @@ def test_a_hexagon_has_six_corners():
     assert corners(polygon) == 6
 
 
+@pytest.mark.parametrize(("side", "count"), [(24, 6), (72, 4)])
+def test_the_same_step_in_a_wall_is_a_corner_of_a_house_and_noise_on_a_hall(side, count):
+    half, deep = side / 2, 72 / side  # 9 m² are missing in both
+    notch = shapely.box(0, half - deep, half, half)
+    stepped = shapely.box(-half, -half, half, half) - notch
+    ((polygon, _),) = polygons(cells(placed(stepped, 12.0)))
+    assert corners(polygon) == count
+
+
 def test_a_circle_is_round():
     truth = placed(CIRCLE)
     ((polygon, method),) = polygons(cells(truth))
