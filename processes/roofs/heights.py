@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INSET_M = 1.0
 DEEP_INSET_M = 2.0
 DEEPEST_M = 5.0
-ENOUGH_CELLS = 200
+ENOUGH_CELLS = 400
 FEWEST_CELLS = 6
 FEWEST_SHARE = 0.25
 """Cells with a height that are needed under an outline, and their least share of all cells."""
