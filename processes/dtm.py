@@ -18,7 +18,7 @@ from processes.core.errors import InvalidInput, NoGround, UnknownCrs
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
 
-LARGEST_BLOCK = 1536
+LARGEST_BLOCK = 1792
 COARSE_CELLS = 16_000_000
 """The one lattice held whole in memory never has more cells than this."""
 SPAN_MARGIN_M = 60.0
@@ -77,19 +77,25 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     grid = metric_grid(surface)
     cell_m = float(np.sqrt(abs(grid.transform.a * grid.transform.e)))
     block_px = _even_block(grid)
+    margin_m = max(SPAN_MARGIN_M, WIDEST_SEEN * inputs.largest_object_m)
 
     def ground(dsm: Raster) -> tuple[Raster, Raster]:
         inner, _ = _inside(dsm.grid, grid)
         seen = np.full(dsm.values.shape, np.nan, np.float32)
         bridge = np.zeros(dsm.values.shape, np.uint8)
+        rows, cols = inner
+        margin = int(np.ceil(margin_m / grid.cell_m))
+        own = (
+            slice(max(0, margin - rows.start), dsm.grid.height - margin - rows.start),
+            slice(max(0, margin - cols.start), dsm.grid.width - margin - cols.start),
+        )
         seen[inner], bridge[inner] = ground_and_bridges(
-            dsm.values[inner], cell_m, inputs.largest_object_m
+            dsm.values[inner], cell_m, inputs.largest_object_m, asked=own
         )
         return Raster(seen, dsm.grid), Raster(bridge, dsm.grid)
 
     work.progress(0.0, "finding the ground")
-    margin_m = max(SPAN_MARGIN_M, WIDEST_SEEN * inputs.largest_object_m)
-    found = (Layer("ground"), Layer("bridges", "uint8"))
+    found = (Layer("ground", passing=True), Layer("bridges", "uint8", passing=True))
     seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
 
     work.progress(0.6, "joining the ground")

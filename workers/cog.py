@@ -219,8 +219,7 @@ class BlockFile:
             tiled=True,
             blockxsize=TILE_PX,
             blockysize=TILE_PX,
-            compress="zstd",
-            zstd_level=1,
+            **({} if layer.passing else {"compress": "zstd", "zstd_level": 1}),
             bigtiff="if_safer",
             **_colours(layer, bands),
         )
@@ -238,12 +237,15 @@ class BlockFile:
         self._file.write(stack.astype(self._layer.dtype), window=window)
 
     def finish(self) -> None:
-        """Close, add overviews, and put the COG in place."""
+        """Close, add overviews, and put the COG in place (what is passing stays as it is)."""
         if self._layer.tags:
             self._file.update_tags(**self._layer.tags)
         for index, name in enumerate(self._layer.band_names, 1):
             self._file.set_band_description(index, name)
         self._file.close()
+        if self._layer.passing:
+            self._part.rename(self._path)
+            return
         done = self._path.with_name(self._path.name + ".done.tif")
         write_cog(self._part, done, floating=self._layer.dtype.startswith("float"))
         self._part.unlink()

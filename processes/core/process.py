@@ -94,6 +94,8 @@ class Layer:
     """Stored absence; by default NaN for floats and 0 for integers."""
     colours: Mapping[int, tuple[int, int, int]] | None = None
     """Red, green and blue in which a map shows each class, 0 to 255."""
+    passing: bool = False
+    """Whether only later steps of this very process read it: no product, and no COG made of it."""
 
 
 @dataclass(frozen=True)

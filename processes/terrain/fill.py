@@ -23,17 +23,18 @@ Weights = tuple[Array, Array, Array, Array]
 sum of all that holds a cell."""
 
 
-def fill(heights: NDArray[np.floating]) -> NDArray[np.float32]:
+def fill(heights: NDArray[np.floating], enough_m: float = ENOUGH_M) -> NDArray[np.float32]:
     """Return *heights*, metres, with every NaN replaced by the membrane between the known cells.
 
-    Known cells come back unchanged. With no known cell at all, everything stays NaN.
+    Known cells come back unchanged. With no known cell at all, everything stays NaN. It is good
+    when the next cycle would move no height by more than *enough_m*.
     """
     known = np.isfinite(heights)
     if known.all() or not known.any():
         return heights.astype(np.float32)
     level = np.float32(heights[known].mean())
     start = np.where(known, heights - level, 0.0).astype(np.float32)
-    solution = _solve(_first_guess(start, known), ~known)
+    solution = _solve(_first_guess(start, known), ~known, enough_m)
     return np.where(known, heights, solution + level).astype(np.float32)
 
 
@@ -61,7 +62,7 @@ def _levels(free: NDArray[np.bool_]) -> list[Weights]:
     return levels
 
 
-def _solve(start: Array, free: NDArray[np.bool_]) -> Array:
+def _solve(start: Array, free: NDArray[np.bool_], enough_m: float) -> Array:
     """Return *start* with its free cells moved to equilibrium: preconditioned conjugate gradients.
 
     float32 holds: the unknown is a correction, and heights come without their mean.
@@ -81,7 +82,7 @@ def _solve(start: Array, free: NDArray[np.bool_]) -> Array:
         image = _apply(*levels[0], direction)
         step = np.float32(new / float(np.vdot(direction, image)))
         solution += step * direction
-        if float(np.abs(correction).max()) <= ENOUGH_M:
+        if float(np.abs(correction).max()) <= enough_m:
             break
         residual -= step * image
         old = new

@@ -17,7 +17,9 @@ WITHIN_M = 0.3
 BLURRED_M, SHARP_M = 0.04, 0.02
 """Median of their heights above it: 0.05 to 0.08 m on surfaces from stereo pairs and triples, at
 most 0.015 m on lidar and on exact ones. Less than SHARP_M is sharp; in between fewer are taken."""
-ROUNDS = 2
+ROUNDS, ENOUGH_M = 2, 0.1
+"""The span is good when it would move by no more: its coarse part is right at once, and a closer
+one takes three times as long and changes the lidar towns' RMSE by 0.4 mm, up or down."""
 
 Heights = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -32,7 +34,7 @@ def taken_back(seen: Heights, surface: Heights, barred: Mask, cell_m: float) -> 
     lift = _lift(seen, surface, barred, cell_m)
     within = WITHIN_M * float(np.clip((BLURRED_M - lift) / (BLURRED_M - SHARP_M), 0, 1))
     for _ in range(ROUNDS if within > 0 else 0):
-        above = surface - spanned(seen, cell_m)
+        above = surface - spanned(seen, cell_m, ENOUGH_M)
         asked = np.isnan(seen) & ~barred & (np.abs(above) < within)
         if not asked.any():
             break

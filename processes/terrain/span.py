@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.terrain.fill import fill
+from processes.terrain.fill import ENOUGH_M, fill
 from processes.terrain.smooth import at_cells, planes
 
 COARSE_M, ROUGH_M = 4.0, 2.0
@@ -23,7 +23,7 @@ ENOUGH = 0.25
 Heights = NDArray[np.float32]
 
 
-def spanned(ground: Heights, cell_m: float) -> Heights:
+def spanned(ground: Heights, cell_m: float, enough_m: float = ENOUGH_M) -> Heights:
     """Return *ground* with its unknown cells filled; all NaN where nothing is known."""
     if not np.isfinite(ground).any():
         return ground.copy()
@@ -32,7 +32,7 @@ def spanned(ground: Heights, cell_m: float) -> Heights:
     if not np.isfinite(coarse).any():
         return fill(ground)
     base = land(coarse, step * cell_m)
-    return spanned_about(ground, at_cells(base, step, ground.shape))
+    return spanned_about(ground, at_cells(base, step, ground.shape), enough_m)
 
 
 def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
@@ -44,7 +44,7 @@ def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
     return at_cells(spanned(rough, step * cell_m), step, ground.shape)
 
 
-def spanned_about(ground: Heights, base: Heights) -> Heights:
+def spanned_about(ground: Heights, base: Heights, enough_m: float = ENOUGH_M) -> Heights:
     """Return *ground* with its unknown cells joined to *base*, a gap-free coarse surface.
 
     On the rim of the window unknown cells are the base itself, so that far from any ground two
@@ -54,7 +54,7 @@ def spanned_about(ground: Heights, base: Heights) -> Heights:
     off = np.where(known, ground - base, np.nan).astype(np.float32)
     for rim in (off[0], off[-1], off[:, 0], off[:, -1]):
         rim[np.isnan(rim)] = 0
-    return np.where(known, ground, base + fill(off)).astype(np.float32)
+    return np.where(known, ground, base + fill(off, enough_m)).astype(np.float32)
 
 
 def coarse_step(cell_m: float) -> int:

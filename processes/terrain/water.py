@@ -31,7 +31,7 @@ RAISED_M = 1.0
 """… and is not mostly higher than the land by more, as a wood is."""
 CALM_M, ROUGHEST_CALM_M = 0.06, 0.3
 """Neighbours on level water differ by less than thrice what calm ground does, and than these."""
-RISE_M, BANK_M = 0.2, 12.0
+RISE_M, BANK_M = 0.2, 8.0
 """Level land that is water has higher land this near, higher by so much …"""
 BANKED, BANK_GROUND = 0.85, 0.3
 """… along so much of what surrounds it, of which so much is ground."""
@@ -280,7 +280,7 @@ def _calm(held: Survey, cell_m: float) -> Heights:
         ground = rim & np.isfinite(held.ground[window])
         if not rim.any() or ground.sum() < BANK_GROUND * rim.sum():
             continue
-        banked = heights[window][rim] > middle + max(RISE_M, 1.5 * (high - low))
+        banked = heights[window][rim] > middle + max(RISE_M, 2 * within, 1.5 * (high - low))
         if banked.mean() >= BANKED and not _built_on(body, held.mean[window], middle):
             level[window][body] = middle
     return level
