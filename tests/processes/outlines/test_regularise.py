@@ -77,9 +77,10 @@ def test_a_hexagon_has_six_corners():
     assert corners(polygon) == 6
 
 
-@pytest.mark.parametrize(("side", "count"), [(24, 6), (72, 4)])
-def test_the_same_step_in_a_wall_is_a_corner_of_a_house_and_noise_on_a_hall(side, count):
-    half, deep = side / 2, 72 / side  # 9 m² are missing in both
+@pytest.mark.parametrize(("side_m", "missing_m2", "count"), [(15, 12, 6), (36, 16, 4)])
+def test_a_step_in_the_wall_of_a_house_is_noise_on_a_hall(side_m, missing_m2, count):
+    half = side_m / 2 / TASTE.cell_m
+    deep = missing_m2 / TASTE.cell_m**2 / half
     notch = shapely.box(0, half - deep, half, half)
     stepped = shapely.box(-half, -half, half, half) - notch
     ((polygon, _),) = polygons(cells(placed(stepped, 12.0)))
