@@ -57,9 +57,14 @@ try {
   seen.empty = await page.$eval("#fault", ({ textContent }) => textContent);
   seen.job = await ordered(page, out);
   seen.after = await page.$eval("#fault", ({ hidden }) => hidden);
+  seen.refused = await refused(page, out);
+  seen.keyboard = await byKeyboard(page);
   seen.processes = await page.$$eval("#process option", (options) => options.map(({ value }) => value));
   seen.request = await page.$eval("#request", ({ value }) => value);
   await page.setViewport({ width: 390, height: 800, isMobile: true, hasTouch: true });
+  // which loads the page anew
+  await page.waitForSelector("#list button", { timeout: WAIT_MS });
+  await page.waitForFunction("document.body.dataset.ready === 'true'", { timeout: WAIT_MS });
   await page.click("#tab-products");
   await page.click("#list button");
   await drawn(page);
@@ -91,6 +96,38 @@ async function ordered(page, out) {
   await page.screenshot({ path: `${out}/job.png` });
   await page.waitForSelector("#job[data-status=successful]", { timeout: WAIT_MS });
   return { during, bar: await page.$eval("#bar", ({ value }) => value) };
+}
+
+/** Order a job that fails; return what is said of it, and whether all of that is to be seen. */
+async function refused(page, out) {
+  const href = "http://127.0.0.1:9/no.tif";
+  await page.select("#process", "dtm");
+  await page.waitForFunction("document.getElementById('about').textContent.startsWith('Terrain')");
+  await page.$eval("#request", (area, value) => (area.value = value),
+    JSON.stringify({ inputs: { dsm: { href } } }));
+  await page.click("#form [type=submit]");
+  await page.waitForSelector("#job[data-status=failed]", { timeout: WAIT_MS });
+  await page.screenshot({ path: `${out}/failed.png` });
+  return page.$eval("#state", (state) => {
+    const { top, bottom } = state.getBoundingClientRect();
+    const around = state.closest("[role=tabpanel]").getBoundingClientRect();
+    return { text: state.textContent, seen: top >= around.top && bottom <= around.bottom + 1 };
+  });
+}
+
+/** Go to the list, a map and its details, and back, without a mouse. */
+async function byKeyboard(page) {
+  const focused = () => page.evaluate(() => document.activeElement.id);
+  await page.focus("#tab-order");
+  await page.keyboard.press("ArrowLeft");
+  const tab = [await focused(), await page.$eval("#products", ({ hidden }) => hidden)];
+  await page.focus("#tell");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  const within = await focused();
+  await page.keyboard.press("Escape");
+  return { tab, within, ring, closed: await page.$eval("#details", ({ hidden }) => hidden), back: await focused() };
 }
 
 /** Wait until terrain, drape and buildings are all there, and one more frame is drawn. */

@@ -152,6 +152,23 @@ def test_an_order_without_images_is_told_in_plain_words_until_the_next(seen):
     assert said["after"] is True
 
 
+def test_a_job_that_fails_says_why_where_it_is_seen(seen):
+    said, _ = seen
+    assert said["refused"]["text"].startswith("Failed: host 127.0.0.1 is not public")
+    assert said["refused"]["seen"] is True
+
+
+def test_the_page_is_used_by_keyboard_alone(seen):
+    said, _ = seen
+    assert said["keyboard"] == {
+        "tab": ["tab-products", False],
+        "within": "close",
+        "ring": "solid",
+        "closed": True,
+        "back": "tell",
+    }
+
+
 def test_on_a_phone_the_map_is_to_be_seen(seen):
     said, _ = seen
     assert said["phone"] == {"middle": "CANVAS", "wide": 390}

@@ -65,6 +65,7 @@ function request() {
 }
 
 async function run(process, onMap) {
+  byId("job").hidden = true; // that was another
   const body = request();
   const key = byId("key").value;
   const headers = key ? { "X-API-Key": key } : {};
@@ -92,8 +93,13 @@ async function followed(job) {
     byId("bar").value = job.progress ?? 0;
     byId("state").textContent = `${SAID[job.status]}: ${job.message ?? ""}`;
     byId("job").dataset.status = job.status;
-    byId("dismiss").hidden = !["accepted", "running"].includes(job.status);
-    if (byId("dismiss").hidden) return job;
+    const ended = !["accepted", "running"].includes(job.status);
+    byId("dismiss").hidden = ended;
+    byId("bar").hidden = job.status === "failed";
+    if (ended) {
+      byId("job").scrollIntoView({ block: "nearest" }); // what it says may be longer than before
+      return job;
+    }
     await new Promise((wake) => setTimeout(wake, POLL_MS));
     job = await json(`jobs/${job.jobID}`);
   }

@@ -122,6 +122,19 @@ function showProduct() {
   }));
 }
 
+/** Take away what lies over the map: a message, else the details. */
+function putAside() {
+  if (byId("fault").hidden) closeDetails();
+  else byId("fault").hidden = true;
+}
+
+/** Who was among the details by keyboard goes on at what opens them. */
+function closeDetails() {
+  const within = byId("details").contains(document.activeElement);
+  byId("details").hidden = true;
+  if (within) byId("tell").focus();
+}
+
 function showBuilding(attributes) {
   byId("details").hidden = false;
   byId("details-title").textContent = `Building ${attributes.id ?? ""}`;
@@ -137,16 +150,27 @@ function select(name) {
   }
 }
 
-for (const tab of document.querySelectorAll("[role=tab]")) {
+const tabs = [...document.querySelectorAll("[role=tab]")];
+for (const [number, tab] of tabs.entries()) {
   tab.addEventListener("click", () => select(tab.getAttribute("aria-controls")));
+  tab.addEventListener("keydown", ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (!step) return;
+    const next = tabs.at((number + step) % tabs.length);
+    next.focus();
+    next.click();
+  });
 }
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") putAside();
+});
 for (const radio of document.querySelectorAll("[name=drape]")) {
   radio.addEventListener("change", guarded(() => drape(scene, radio.value)));
 }
 byId("show-buildings").addEventListener("change", (event) => setBuildings(scene, event.target.checked));
 byId("show-relief").addEventListener("change", (event) => setRelief(scene, event.target.checked));
 byId("tell").addEventListener("click", showProduct);
-byId("close").addEventListener("click", () => { byId("details").hidden = true; });
+byId("close").addEventListener("click", closeDetails);
 
 async function arrived(id) {
   const items = await relist();
