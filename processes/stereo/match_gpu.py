@@ -30,7 +30,6 @@ from processes.stereo.match import (
     COARSE,
     COARSE_RANGE_PX,
     EDGE_CONTRAST,
-    FINE,
     FLAT_CONTRAST,
     FLAT_PX,
     LOOKS,
@@ -42,6 +41,7 @@ from processes.stereo.match import (
     SURROUNDED,
     Recipe,
     Tones,
+    finest_recipe,
 )
 from processes.stereo.planes_gpu import refine
 from processes.stereo.pyramid_gpu import (
@@ -69,13 +69,20 @@ class _Level(NamedTuple):
 
 
 def match(
-    left: Tensor, right: Tensor, lo: float, hi: float, *, tones: Tones | None = None
+    left: Tensor,
+    right: Tensor,
+    lo: float,
+    hi: float,
+    *,
+    tones: Tones | None = None,
+    base_to_height: float = 0.0,
 ) -> MatchOn:
     """Match *left* to *right*, float32 (row, col) with NaN for nodata; see `match.match`."""
     lefts, rights = _pyramid(left), _pyramid(right)
     back = tones and Tones(tones.right, tones.left)
-    there = _coarse_to_fine(lefts, rights, lo, hi, tones)
-    here = _coarse_to_fine(rights, lefts, -hi, -lo, back)
+    recipe = finest_recipe(base_to_height)
+    there = _coarse_to_fine(lefts, rights, lo, hi, tones, recipe)
+    here = _coarse_to_fine(rights, lefts, -hi, -lo, back, recipe)
     reason = compared(there.disparity, there.reason, here.disparity, float(np.float32(AGREE_PX)))
     flat = (there.reason != Reason.NO_DATA) & _flat(left, tones.left if tones else _ends(left))
     reason[flat] = int(Reason.NO_TEXTURE)
@@ -101,7 +108,12 @@ def _pyramid(image: Tensor) -> list[Tensor]:
 
 
 def _coarse_to_fine(
-    lefts: Sequence[Tensor], rights: Sequence[Tensor], lo: float, hi: float, given: Tones | None
+    lefts: Sequence[Tensor],
+    rights: Sequence[Tensor],
+    lo: float,
+    hi: float,
+    given: Tones | None,
+    finest: Recipe,
 ) -> _Level:
     bounds = [(torch.full_like(lefts[0], lo), torch.full_like(lefts[0], hi))]
     deepest = min(len(lefts), len(rights))
@@ -133,7 +145,7 @@ def _coarse_to_fine(
         size = (int(lefts[level - 1].shape[0]), int(lefts[level - 1].shape[1]))
         low = torch.maximum(finer(2 * low, size), bounds[level - 1][0])
         high = torch.minimum(finer(2 * high, size), bounds[level - 1][1])
-    return look(0, FINE)
+    return look(0, finest)
 
 
 def _light(left: Tensor, right: Tensor, found: _Level, tones: Tones, level: int) -> Light | None:

@@ -393,7 +393,10 @@ def _pair_surface(
         nothing = np.full(grid.shape, np.nan, np.float32)
         return _Heights(nothing, np.zeros(grid.shape, np.float32))
     low, high = scene.disparities[which]
-    found = match(a, b, low, high, tones=scene.tones[which], workers=workers)
+    found = match(
+        a, b, low, high,
+        tones=scene.tones[which], base_to_height=pair.base_to_height, workers=workers,
+    )  # fmt: skip
     over = overhanging(a, found.disparity, found.confidence)
     disparity = np.where(over, np.float32(np.nan), found.disparity)
     confidence = np.where(over, np.float32(0.0), found.confidence)

@@ -101,7 +101,10 @@ def _heights(
     if len(images) < 2 or not all(bool(image.isfinite().any()) for image in images):
         return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, np.float32)
     low, high = scene.disparities[which]
-    matched = match(images[0], images[1], low, high, tones=scene.tones[which])
+    matched = match(
+        images[0], images[1], low, high,
+        tones=scene.tones[which], base_to_height=pair.base_to_height,
+    )  # fmt: skip
     over = overhanging(images[0], matched.disparity, matched.confidence)
     disparity = torch.where(over, torch.nan, matched.disparity)
     confidence = torch.where(over, 0.0, matched.confidence)

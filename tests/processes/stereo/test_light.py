@@ -77,8 +77,9 @@ def test_the_device_sees_the_same_light(pair):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     _, left, right = (image[:140, 60:260] for image in pair)
     images = np.ascontiguousarray(shaded(left, 0.6)), np.ascontiguousarray(right)
-    ours = match(*images, -20, 20)
-    theirs = match_on(*(torch.as_tensor(image, device=device) for image in images), -20, 20)
+    ours = match(*images, -20, 20, base_to_height=0.6)
+    on_device = (torch.as_tensor(image, device=device) for image in images)
+    theirs = match_on(*on_device, -20, 20, base_to_height=0.6)
     disparity = theirs.disparity.cpu().numpy()
     assert np.mean(np.isfinite(disparity) == np.isfinite(ours.disparity)) > 0.999
     assert np.nanpercentile(np.abs(disparity - ours.disparity), 99) < 1e-3

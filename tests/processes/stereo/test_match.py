@@ -72,6 +72,19 @@ def test_a_tilted_plane_is_matched_within_a_tenth_of_a_pixel():
     assert abs(np.nanmedian(error)) < 0.02
 
 
+def test_a_steep_roof_of_a_wide_pair_is_matched_as_a_whole():
+    truth = np.full(SHAPE, 1.0)
+    row, col = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    roof = (row > 40) & (row < 80) & (np.abs(col - 95) < 25)
+    truth[roof] += 20 - 0.45 * np.abs(col - 95)[roof]
+    images = render(truth, paint=roof * 150.0)
+
+    def found(base_to_height):
+        return np.isfinite(match(*images, -40, 40, base_to_height=base_to_height).disparity[roof])
+
+    assert found(0.6).mean() > found(0.35).mean() + 0.02
+
+
 def test_the_range_is_found_even_where_it_is_far_from_the_middle_of_the_bounds():
     truth = tilted(at=55.0)
     found = match(*render(truth), -100, 100)
