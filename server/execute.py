@@ -150,8 +150,8 @@ def _check(value: Any, depth: int = 0) -> None:
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             raise InvalidInput("the body holds text that is not Unicode")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
+    elif isinstance(value, float | int):
+        if not math.isfinite(value) if isinstance(value, float) else abs(value) >= 2**63:
             raise InvalidInput("the body holds a number beyond every range")
     elif isinstance(value, list):
         for entry in value:

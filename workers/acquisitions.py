@@ -82,14 +82,15 @@ def acquisitions(ref: ImageRef, reader: Reader, base: str | None) -> list[Acquis
 
 
 def is_stac(path: Path) -> bool:
-    """Say whether a file is a STAC Item or ItemCollection."""
+    """Say whether a file is a STAC Item or ItemCollection, and no other GeoJSON."""
     if not _is_json(path):
         return False
     try:
         document = _document(path, path.name)
     except AssetUnreadable:
         return False
-    return "features" in document or "assets" in document
+    items = [document, *_entries(document, "features")]
+    return any(isinstance(item, Mapping) and "assets" in item for item in items)
 
 
 def _is_json(path: Path) -> bool:

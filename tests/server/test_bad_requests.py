@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,7 @@ def sent(client: TestClient, body: str | bytes, kind: str | None = "application/
         '{"inputs": {"numbers": "many"}}',
         '{"inputs": {"numbers": [NaN]}}',
         '{"inputs": {"numbers": [1e999]}}',
+        '{"inputs": {"choice": {"a": [1' + "0" * 400 + "]}}}",
         '{"inputs": {"message": "a\\u0000b"}}',
         '{"inputs": {"message": "\\ud800"}}',
         '{"inputs": {"\\u0000": "x"}}',
@@ -150,6 +152,25 @@ def test_an_unknown_path_and_method_are_exceptions_too(client: TestClient) -> No
     wrong = client.put("/processes")
     assert wrong.status_code == 405
     assert wrong.headers["content-type"] == PROBLEM
+
+
+def test_a_detail_does_not_repeat_all_that_was_sent(client: TestClient) -> None:
+    answer = sent(client, json.dumps({"inputs": {}, "x" * 100_000: 1}))
+    assert answer.status_code == 400
+    assert len(answer.text) < 2000
+
+
+@pytest.mark.parametrize("name", ["a\r\nX-Evil: 1", "a%0d%0aX-Evil: 1", "a/b", "\u00fc", "a\n"])
+def test_the_name_of_a_collection_writes_no_header(client: TestClient, name: str) -> None:
+    inputs = {"images": [{"href": "https://example.com/a.json"}], "collection": name}
+    ordered = client.post("/processes/city/execution", json={"inputs": inputs})
+    assert ordered.status_code == 400
+    assert "collection" in ordered.json()["detail"]
+    for path in ("/stac/collections/{}", "/stac/collections/{}/items/b", "/collections/{}"):
+        for ask in (client.get, client.delete):
+            answer = ask(path.format(quote(name, safe="")))
+            assert 400 <= answer.status_code < 500
+            assert "x-evil" not in answer.headers
 
 
 def test_paths_do_not_climb(client: TestClient) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from geopandas import GeoDataFrame
+from shapely.geometry import box
 
+from processes.buildings import BUILDINGS
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import Asset, StacObject
-from workers.acquisitions import MOST_IMAGES, MOST_MASKS, acquisitions
+from workers.acquisitions import MOST_IMAGES, MOST_MASKS, acquisitions, is_stac
 from workers.cog import RasterFile
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
@@ -82,6 +85,19 @@ def test_bands_and_roles_may_be_anything(tmp_path, reader):
     assert found.image == tmp_path / "a.tif"
     features = StacObject.model_validate({"type": "FeatureCollection", "features": 5})
     assert acquisitions(features, reader, None) == []
+
+
+def test_footprints_in_geojson_are_no_images(village, tmp_path, reader):
+    outlines = GeoDataFrame({"id": ["a"]}, geometry=[box(2, 47, 2.1, 47.1)], crs=4326)
+    path = tmp_path / "footprints.geojson"
+    path.write_text(outlines.to_json())
+    assert not is_stac(path)
+    assert is_stac(village / "stereo.json")
+    rasters = {name: {"href": str(tiff(tmp_path / f"{name}.tif"))} for name in ("dsm", "dtm")}
+    inputs = BUILDINGS.parse(rasters | {"footprints": {"href": str(path)}})
+    first = LocalWorkspace(tmp_path / "job", reader).key(BUILDINGS, inputs)
+    path.write_text(outlines.translate(1).to_json())
+    assert LocalWorkspace(tmp_path / "job", reader).key(BUILDINGS, inputs) != first
 
 
 def test_an_item_whose_image_is_gone_is_named(tmp_path, reader):
