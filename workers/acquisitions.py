@@ -102,7 +102,9 @@ def _document(path: Path, shown: str) -> dict[str, Any]:
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise AssetUnreadable(f"{shown} is too large for a STAC document (16 MiB)")
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
+        value = json.loads(
+            path.read_bytes(), parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
         # what neither JSON's readers nor PostgreSQL can keep
         odd = b"\\u0000" in json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -118,6 +120,12 @@ def _finite(text: str) -> float | None:
     """Return a number; what programs write as NaN or Infinity is not known."""
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+def _whole(text: str) -> int | None:
+    """Return an integer of 64 bits, the most that is kept."""
+    number = int(text)
+    return number if abs(number) < 2**63 else None
 
 
 def _from_stac(

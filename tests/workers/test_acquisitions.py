@@ -124,13 +124,18 @@ def test_text_that_no_database_keeps_is_refused(tmp_path, reader, name):
 def test_numbers_beyond_every_range_are_not_known(tmp_path, reader):
     tiff(tmp_path / "a.tif")
     stac = item(image={"href": "a.tif", "roles": ["data"], "nodata": 10**400})
-    stac["properties"] = {"gsd": float("nan"), "view:off_nadir": float("inf"), "cloud": 0.5}
+    stac["properties"] = {
+        "gsd": float("nan"),
+        "view:off_nadir": float("inf"),
+        "cloud": 0.5,
+        "rows": 10**30,
+    }
     text = json.dumps(stac).replace('"cloud"', '"beyond": 1e999, "cloud"')
     (tmp_path / "item.json").write_text(text)
     (found,) = acquisitions(Asset(href=str(tmp_path / "item.json")), reader, None)
     assert found.nodata is None
     assert found.properties == {
-        "gsd": None, "view:off_nadir": None, "beyond": None, "cloud": 0.5
+        "gsd": None, "view:off_nadir": None, "beyond": None, "cloud": 0.5, "rows": None
     }  # fmt: skip
 
 
