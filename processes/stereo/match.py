@@ -43,9 +43,10 @@ from numpy.typing import ArrayLike, NDArray
 from processes.stereo.census import Seen, Slices, census, window
 from processes.stereo.checks import Reason, compared, settled
 from processes.stereo.light import Light, light_of, share
-from processes.stereo.planes import refine
+from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
 from processes.stereo.sgm import solver
+from processes.stereo.slopes import REST_PX, along, moved, steep, surface_of, surroundings
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ COARSE = Recipe(per_px=1, p1=10, p2_edge=16, p2_flat=50)
 FINE = Recipe(per_px=2, p1=12, p2_edge=14, p2_flat=36)
 """For a base-to-height ratio of GENTLE or less; slopes of wider pairs take more steps."""
 GENTLE = 0.35
+SLOPES = Recipe(per_px=2, p1=2, p2_edge=14, p2_flat=36)
+"""Where a surface is levelled before it is looked at again."""
 CENSUS_PX = (5, 5)
 EDGE_CONTRAST = 12.0
 """Grey levels of 256 over which the penalty for a jump falls from P2 flat to P2 edge."""
@@ -137,7 +140,7 @@ def match(
     ]
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
         recipe = finest_recipe(base_to_height)
-        there, here = pool.map(
+        (there, seen), (here, _) = pool.map(
             lambda way: _coarse_to_fine(*way, finest=recipe, device=device), ways
         )
     reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
@@ -148,13 +151,48 @@ def match(
     reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
     matched = reason == Reason.MATCHED
     known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
-    disparity, support = refine(there.disparity, matched, known)
-    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (support > SURROUNDED)
-    reason[rescued & (np.abs(there.disparity - disparity) < AGREE_PX)] = Reason.MATCHED
+    planes = _on_slopes(
+        seen, there.disparity, refine(there.disparity, matched, known), matched, known, device
+    )
+    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (planes.support > SURROUNDED)
+    reason[rescued & (np.abs(there.disparity - planes.disparity) < AGREE_PX)] = Reason.MATCHED
     matched = reason == Reason.MATCHED
-    confidence = np.where(matched, _likelihood(there.clear, support), 0)
+    confidence = np.where(matched, _likelihood(there.clear, planes.support), 0)
     return Match(
-        np.where(matched, disparity, np.float32(np.nan)), confidence.astype(np.float32), reason
+        np.where(matched, planes.disparity, np.float32(np.nan)),
+        confidence.astype(np.float32),
+        reason,
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The two images of a level as they are compared."""
+
+    left: Floats
+    lit: Floats
+    """The left image in the light of the right one."""
+    right: Floats
+    tones: Tones
+
+
+def _on_slopes(
+    pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask, device: str
+) -> Planes:
+    """Return the planes once what is steep has been matched again along its slopes."""
+    hilly = steep(planes, known)
+    if not hilly.any():
+        return planes
+    where = surroundings(hilly) & known
+    surface = surface_of(planes, known)
+    fine = along(pair.right, surface)
+    reach = np.full(first.shape, MARGIN_PX / 2, np.float32)
+    rest = _level(pair, fine, -reach, reach, SLOPES, device, where).disparity
+    near = where & (np.abs(rest) <= REST_PX)
+    measured = np.where(near, moved(surface, planes, rest), first)
+    again = refine(measured, matched, where)
+    return Planes(
+        *(np.where(hilly & near, new, old) for new, old in zip(again, planes, strict=True))
     )
 
 
@@ -202,7 +240,7 @@ def _coarse_to_fine(
     *,
     finest: Recipe,
     device: str,
-) -> _Level:
+) -> tuple[_Level, _Pair]:
     bounds = [(lo, hi)]
     deepest = min(len(lefts), len(rights))
     while len(bounds) < deepest and np.max(bounds[-1][1] - bounds[-1][0]) > COARSE_RANGE_PX:
@@ -211,9 +249,14 @@ def _coarse_to_fine(
     tones = given or Tones.of(lefts[-1], rights[-1])
     light: Light | None = None
 
-    def look(level: int, recipe: Recipe) -> _Level:
+    def pair(level: int) -> _Pair:
         lit = lefts[level] if light is None else light.on(lefts[level], tones.left, level)
-        return _level(lefts[level], lit, rights[level], lo, hi, tones, recipe, device)
+        return _Pair(lefts[level], lit, rights[level], tones)
+
+    def look(level: int, recipe: Recipe) -> _Level:
+        seen = pair(level)
+        fine = _resampled(seen.right, recipe.per_px)
+        return _level(seen, fine, lo, hi, recipe, device)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -233,7 +276,7 @@ def _coarse_to_fine(
         size = lefts[level - 1].shape
         lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
         hi = np.minimum(finer(2 * hi, size), bounds[level - 1][1])
-    return look(0, finest)
+    return look(0, finest), pair(0)
 
 
 def _light(left: Floats, right: Floats, found: _Level, tones: Tones, level: int) -> Light | None:
@@ -283,62 +326,55 @@ def _ends(image: Floats) -> tuple[float, float]:
 
 
 def _level(
-    left: Floats,
-    lit: Floats,
-    right: Floats,
+    pair: _Pair,
+    fine: Floats,
     lo: Floats,
     hi: Floats,
-    tones: Tones,
     recipe: Recipe,
     device: str,
+    where: Mask | None = None,
 ) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away.
 
-    *lit* is *left* in the light of *right*.
+    *fine* is the right image, with `recipe.per_px` columns a pixel; nothing is looked for outside
+    of *where*.
     """
-    rows = left.shape[0]
-    cells = float(np.sum(hi - lo + 16.0, where=np.isfinite(left))) * recipe.per_px
+    rows = pair.left.shape[0]
+    sought = np.isfinite(pair.left) if where is None else where
+    cells = float(np.sum(hi - lo + 16.0, where=sought)) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []
     for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        images = left[part], lit[part], right[part]
-        strip = _strip(*images, lo[part], hi[part], tones, recipe, device)
+        images = _Pair(pair.left[part], pair.lit[part], fine[part], pair.tones)
+        strip = _strip(images, lo[part], hi[part], recipe, device, sought[part])
         keep = slice(first - top, last - top)
         parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
     disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
     return _Level(disparity, reason, clear)
 
 
-def _strip(
-    left: Floats,
-    lit: Floats,
-    right: Floats,
-    lo: Floats,
-    hi: Floats,
-    tones: Tones,
-    recipe: Recipe,
-    device: str,
-) -> _Level:
+def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, device: str, where: Mask) -> _Level:
+    """Match one strip; its right image has `recipe.per_px` columns a pixel."""
     q = recipe.per_px
-    codes, ok = census(left, window(*CENSUS_PX))
+    codes, ok = census(pair.left, window(*CENSUS_PX))
+    ok *= where
     slices = Slices.between(lo, hi, per_px=q, where=ok != 0)
     lowest = int(slices.first.min())
     highest = int((slices.first + slices.count).max())
-    fine = _resampled(right, q)
-    there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
-    pad = max(0, -lowest, left.shape[1] * q + highest - there.shape[1]) + 1
-    greys = tones.grey(lit, tones.left)
+    there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q))
+    pad = max(0, -lowest, pair.left.shape[1] * q + highest - there.shape[1]) + 1
+    greys = pair.tones.grey(pair.lit, pair.tones.left)
     beside = [(0, 0), (pad, pad)]
     there, there_ok, there_grey = (
-        np.pad(a, beside) for a in (there, there_ok, tones.grey(fine, tones.right))
+        np.pad(a, beside) for a in (there, there_ok, pair.tones.grey(pair.right, pair.tones.right))
     )
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     best, near, rival, back = solver(device)(
         Seen(codes, ok, greys), Seen(there, there_ok, there_grey), pad, slices,
-        np.uint8(recipe.p1), p2, right.shape[1],
+        np.uint8(recipe.p1), p2, pair.right.shape[1] // q,
     )  # fmt: skip
     return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
 

@@ -34,6 +34,7 @@ from processes.stereo.match import (
     FLAT_PX,
     LOOKS,
     MARGIN_PX,
+    SLOPES,
     SMALLEST_PX,
     SPECKLE_PX,
     STRIP_CELLS,
@@ -43,7 +44,7 @@ from processes.stereo.match import (
     Tones,
     finest_recipe,
 )
-from processes.stereo.planes_gpu import refine
+from processes.stereo.planes_gpu import PlanesOn, refine
 from processes.stereo.pyramid_gpu import (
     finer,
     halve,
@@ -52,6 +53,8 @@ from processes.stereo.pyramid_gpu import (
     quantiles,
     search_range,
 )
+from processes.stereo.slopes import REST_PX
+from processes.stereo.slopes_gpu import along, moved, steep, surface_of, surroundings
 
 
 class MatchOn(NamedTuple):
@@ -81,22 +84,54 @@ def match(
     lefts, rights = _pyramid(left), _pyramid(right)
     back = tones and Tones(tones.right, tones.left)
     recipe = finest_recipe(base_to_height)
-    there = _coarse_to_fine(lefts, rights, lo, hi, tones, recipe)
-    here = _coarse_to_fine(rights, lefts, -hi, -lo, back, recipe)
+    there, seen = _coarse_to_fine(lefts, rights, lo, hi, tones, recipe)
+    here, _ = _coarse_to_fine(rights, lefts, -hi, -lo, back, recipe)
     reason = compared(there.disparity, there.reason, here.disparity, float(np.float32(AGREE_PX)))
     flat = (there.reason != Reason.NO_DATA) & _flat(left, tones.left if tones else _ends(left))
     reason[flat] = int(Reason.NO_TEXTURE)
     reason[_speckles(there.disparity, reason == Reason.MATCHED)] = int(Reason.SPECKLE)
     matched = reason == Reason.MATCHED
     known = (reason != Reason.NO_DATA) & (reason != Reason.OUTSIDE)
-    disparity, support = refine(there.disparity, matched, known)
+    planes = refine(there.disparity, matched, known)
+    planes = _on_slopes(seen, there.disparity, planes, matched, known)
     disagreed = (reason == Reason.OCCLUDED) | (reason == Reason.MISMATCH)
-    near = (there.disparity - disparity).abs() < AGREE_PX
-    reason[disagreed & (support > SURROUNDED) & near] = int(Reason.MATCHED)
+    near = (there.disparity - planes.disparity).abs() < AGREE_PX
+    reason[disagreed & (planes.support > SURROUNDED) & near] = int(Reason.MATCHED)
     matched = reason == Reason.MATCHED
-    likely = torch.sigmoid(3.3 * there.clear + 5.6 * support - 1.3).clamp(0.05, 1.0)
+    likely = torch.sigmoid(3.3 * there.clear + 5.6 * planes.support - 1.3).clamp(0.05, 1.0)
     return MatchOn(
-        torch.where(matched, disparity, torch.nan), torch.where(matched, likely, 0.0), reason
+        torch.where(matched, planes.disparity, torch.nan),
+        torch.where(matched, likely, 0.0),
+        reason,
+    )
+
+
+class _Pair(NamedTuple):
+    """As `match._Pair`."""
+
+    left: Tensor
+    lit: Tensor
+    right: Tensor
+    tones: Tones
+
+
+def _on_slopes(
+    pair: _Pair, first: Tensor, planes: PlanesOn, matched: Tensor, known: Tensor
+) -> PlanesOn:
+    """As `match._on_slopes`."""
+    hilly = steep(planes, known)
+    if not bool(hilly.any()):
+        return planes
+    where = surroundings(hilly) & known
+    surface = surface_of(planes, known)
+    fine = along(pair.right, surface)
+    reach = torch.full_like(first, MARGIN_PX / 2)
+    rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
+    near = where & (rest.abs() <= REST_PX)
+    measured = torch.where(near, moved(surface, planes, rest), first)
+    again = refine(measured, matched, where)
+    return PlanesOn(
+        *(torch.where(hilly & near, new, old) for new, old in zip(again, planes, strict=True))
     )
 
 
@@ -114,7 +149,7 @@ def _coarse_to_fine(
     hi: float,
     given: Tones | None,
     finest: Recipe,
-) -> _Level:
+) -> tuple[_Level, _Pair]:
     bounds = [(torch.full_like(lefts[0], lo), torch.full_like(lefts[0], hi))]
     deepest = min(len(lefts), len(rights))
     while len(bounds) < deepest and float((bounds[-1][1] - bounds[-1][0]).max()) > COARSE_RANGE_PX:
@@ -123,9 +158,13 @@ def _coarse_to_fine(
     tones = given or Tones(_ends(lefts[-1]), _ends(rights[-1]))
     light: Light | None = None
 
-    def look(level: int, recipe: Recipe) -> _Level:
+    def pair(level: int) -> _Pair:
         lit = lefts[level] if light is None else _lit(lefts[level], tones, light, level)
-        return _level(lefts[level], lit, rights[level], low, high, tones, recipe)
+        return _Pair(lefts[level], lit, rights[level], tones)
+
+    def look(level: int, recipe: Recipe) -> _Level:
+        seen = pair(level)
+        return _level(seen, resampled(seen.right, recipe.per_px), low, high, recipe)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -145,7 +184,7 @@ def _coarse_to_fine(
         size = (int(lefts[level - 1].shape[0]), int(lefts[level - 1].shape[1]))
         low = torch.maximum(finer(2 * low, size), bounds[level - 1][0])
         high = torch.minimum(finer(2 * high, size), bounds[level - 1][1])
-    return look(0, finest)
+    return look(0, finest), pair(0)
 
 
 def _light(left: Tensor, right: Tensor, found: _Level, tones: Tones, level: int) -> Light | None:
@@ -196,52 +235,44 @@ def _ends(image: Tensor) -> tuple[float, float]:
 
 
 def _level(
-    left: Tensor,
-    lit: Tensor,
-    right: Tensor,
+    pair: _Pair,
+    fine: Tensor,
     lo: Tensor,
     hi: Tensor,
-    tones: Tones,
     recipe: Recipe,
+    where: Tensor | None = None,
 ) -> _Level:
     """Match strips of rows, cut as `match` cuts them: their margins decide a little."""
-    rows = left.shape[0]
-    cells = float(torch.where(left.isfinite(), hi - lo + 16.0, 0.0).sum()) * recipe.per_px
+    rows = pair.left.shape[0]
+    sought = pair.left.isfinite() if where is None else where
+    cells = float(torch.where(sought, hi - lo + 16.0, 0.0).sum()) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []
     for first, last in pairwise(cuts.tolist()):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        images = left[part], lit[part], right[part]
-        strip = _strip(*images, lo[part], hi[part], tones, recipe)
+        images = _Pair(pair.left[part], pair.lit[part], fine[part], pair.tones)
+        strip = _strip(images, lo[part], hi[part], recipe, sought[part])
         parts.append([values[first - top : last - top] for values in strip])
     return _Level(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def _strip(
-    left: Tensor,
-    lit: Tensor,
-    right: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    tones: Tones,
-    recipe: Recipe,
-) -> _Level:
+def _strip(pair: _Pair, lo: Tensor, hi: Tensor, recipe: Recipe, where: Tensor) -> _Level:
+    """Match one strip; its right image has `recipe.per_px` columns a pixel."""
     q = recipe.per_px
-    codes, ok = census(left, window(*CENSUS_PX))
+    codes, ok = census(pair.left, window(*CENSUS_PX))
+    ok = ok * where
     slices = SlicesOn.between(lo, hi, per_px=q, where=ok)
     lowest, highest_step = int(slices.first.min()), int((slices.first + slices.count).max())
-    fine = resampled(right, q)
-    there, there_ok = census(fine, window(*CENSUS_PX, spread=q))
-    pad = max(0, -lowest, left.shape[1] * q + highest_step - there.shape[1]) + 1
-    seen = SeenOn(codes, ok, grey(lit, tones.left))
-    other = SeenOn(
-        *(padded(v, (pad, pad)) for v in (there, there_ok, grey(fine, tones.right)))
-    )  # fmt: skip
+    there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q))
+    pad = max(0, -lowest, pair.left.shape[1] * q + highest_step - there.shape[1]) + 1
+    seen = SeenOn(codes, ok, grey(pair.lit, pair.tones.left))
+    there_grey = grey(pair.right, pair.tones.right)
+    other = SeenOn(*(padded(v, (pad, pad)) for v in (there, there_ok, there_grey)))
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     best, near, rival, back = _solved(
-        seen, other, pad, slices, np.uint8(recipe.p1), p2, right.shape[1]
+        seen, other, pad, slices, np.uint8(recipe.p1), p2, pair.right.shape[1] // q
     )
     return _Level(*settled(best, near, rival, back, ok, other.valid, pad, q))
 

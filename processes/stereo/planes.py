@@ -11,7 +11,7 @@ sums kept in rows of memory took 300.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]  # it comes with numba, without stubs
@@ -35,8 +35,20 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def refine(disparity: Floats, matched: Mask, wanted: Mask | None = None) -> tuple[Floats, Floats]:
-    """Return refined disparities, and the share of each one's surroundings that lies on its plane.
+class Planes(NamedTuple):
+    """The plane through each pixel's own surface, arrays (row, col)."""
+
+    disparity: Floats
+    """px, at the pixel."""
+    support: Floats
+    """Share of the surroundings that lies on it, 0 to 1."""
+    by_col: Floats
+    by_row: Floats
+    """What a pixel to the right and one further down have more, px."""
+
+
+def refine(disparity: Floats, matched: Mask, wanted: Mask | None = None) -> Planes:
+    """Return the planes that fit disparities best around each pixel.
 
     Only *matched* pixels have a say; only *wanted* ones are refined, by default all.
     """
@@ -55,7 +67,8 @@ def refine(disparity: Floats, matched: Mask, wanted: Mask | None = None) -> tupl
         _fit_planes(measured, weight, asked, now, after, support, table, tau, rim, rows, cols)
         now = after
     inside = (slice(rim, rim + rows), slice(rim, rim + cols))
-    return np.ascontiguousarray(now[0][inside]), support[inside] / full
+    height, by_col, by_row = (np.ascontiguousarray(values[inside]) for values in now)
+    return Planes(height, support[inside] / full, by_col, by_row)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -77,6 +90,9 @@ def _fit_planes(  # type: ignore[no-untyped-def]
                 offsets, table.reshape(-1), table.shape[0],
                 np.float32(1.0 / (tau * tau)), np.float32(RIDGE),
             )  # fmt: skip
+            for k in range(c, c + LANES):
+                if not asked[r, k]:
+                    after[:, r, k] = now[:, r, k]
 
 
 @intrinsic

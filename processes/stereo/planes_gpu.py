@@ -6,6 +6,8 @@ processor's, their rounding is not, so disparities differ by float32's last digi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -19,8 +21,17 @@ AT_ONCE = 1 << 16
 """Pixels of a program, and as many where the interpreter takes each program by itself."""
 
 
-def refine(disparity: Tensor, matched: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return refined disparities and the share of surroundings on a plane; see `planes.refine`."""
+class PlanesOn(NamedTuple):
+    """As `planes.Planes`, on the device."""
+
+    disparity: Tensor
+    support: Tensor
+    by_col: Tensor
+    by_row: Tensor
+
+
+def refine(disparity: Tensor, matched: Tensor, wanted: Tensor) -> PlanesOn:
+    """Return the planes that fit disparities best; see `planes.refine`."""
     rows, cols = disparity.shape
     rim = max(radius for radius, _, _ in PASSES)
     measured, weight = (pad(v.float(), (rim,) * 4).contiguous() for v in (disparity, matched))
@@ -40,7 +51,8 @@ def refine(disparity: Tensor, matched: Tensor, wanted: Tensor) -> tuple[Tensor, 
         )  # fmt: skip
         now = after
     inside = (slice(rim, rim + rows), slice(rim, rim + cols))
-    return now[0][inside].contiguous(), support[inside] / full
+    height, by_col, by_row = (values[inside].contiguous() for values in now)
+    return PlanesOn(height, support[inside] / full, by_col, by_row)
 
 
 def interpreted() -> bool:

@@ -85,6 +85,19 @@ def test_a_steep_roof_of_a_wide_pair_is_matched_as_a_whole():
     assert found(0.6).mean() > found(0.35).mean() + 0.02
 
 
+def test_a_gable_roof_keeps_its_pitch():
+    """Turned against the rows, 14 px on each side of its ridge; first of all it loses 5 %."""
+    row, col = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
+    across, beside = 0.8 * (col - 95) + 0.6 * (row - 75), 0.6 * (col - 95) - 0.8 * (row - 75)
+    roof = (np.abs(across) <= 14) & (np.abs(beside) < 50)
+    truth = np.where(roof, 2 + 0.2 * (14 - np.abs(across)), 0.0)
+    found = match(*render(truth, noise=6.0), -20, 20).disparity
+    face = (np.abs(across) > 3) & (np.abs(across) < 11) & (np.abs(beside) < 44)
+    face &= np.abs(found - truth) < 1
+    rise, over = (values[face] - values[face].mean() for values in (found, truth))
+    assert rise @ over / (over @ over) == pytest.approx(1.0, abs=0.035)
+
+
 def test_the_range_is_found_even_where_it_is_far_from_the_middle_of_the_bounds():
     truth = tilted(at=55.0)
     found = match(*render(truth), -100, 100)

@@ -47,7 +47,7 @@ def test_a_pixel_is_refined_as_the_formulae_say(monkeypatch):
     disparity = (0.1 * np.arange(19) + RNG.normal(0, 0.3, (11, 19))).astype(np.float32)
     disparity[:, 12:] += 4
     matched = RNG.random((11, 19)) > 0.2
-    refined, support = refine(disparity, matched)
+    refined, support, *_ = refine(disparity, matched)
     for at in ((5, 9), (0, 0), (10, 18), (4, 12)):
         value, share = plainly(disparity, matched, *at, planes.PASSES)
         assert refined[at] == pytest.approx(value, abs=1e-4)
@@ -58,7 +58,7 @@ def test_noise_on_a_slope_goes_and_a_step_stays():
     row, col = np.mgrid[:60, :90]
     truth = 0.05 * row + 0.1 * col + 3.0 * (col >= 45)
     noisy = (truth + RNG.normal(0, 0.2, truth.shape)).astype(np.float32)
-    refined, support = refine(noisy, np.ones(truth.shape, bool))
+    refined, support, *_ = refine(noisy, np.ones(truth.shape, bool))
     off = np.abs(refined - truth)
     assert np.median(off) < 0.04
     assert off[:, 40:50].max() < 0.5
@@ -73,6 +73,6 @@ def test_what_is_not_matched_has_no_say_and_what_is_not_wanted_stays():
     disparity[30:, :] = 7.0
     wanted = np.zeros(disparity.shape, bool)
     wanted[:20] = True
-    refined, _ = refine(disparity, matched, wanted)
+    refined = refine(disparity, matched, wanted).disparity
     assert_allclose(refined[:20], 2.0, atol=0.15)
     assert np.array_equal(refined[20:], disparity[20:])

@@ -203,6 +203,35 @@ def test_planes_refine_alike(torch: Any, device: str) -> None:
         assert_allclose(theirs.cpu().numpy()[wanted], ours[wanted], atol=1e-4)
 
 
+def test_steep_surfaces_are_levelled_alike(torch: Any, device: str) -> None:
+    from processes.stereo import planes, slopes, slopes_gpu
+    from processes.stereo.planes_gpu import PlanesOn
+
+    rng = np.random.default_rng(8)
+    row, col = np.mgrid[:50, :64]
+    disparity = (0.2 * np.minimum(col, 64 - col) - 0.05 * row).astype(np.float32)
+    disparity += rng.normal(0, 0.1, disparity.shape).astype(np.float32)
+    known = rng.random(disparity.shape) < 0.9
+    fitted = planes.refine(disparity, known)
+    on_device = PlanesOn(*(up(torch, v, device) for v in fitted))
+    expected = slopes.steep(fitted, known)
+    assert 0.2 < expected.mean() < 0.9
+    found = slopes_gpu.steep(on_device, up(torch, known, device))
+    assert_array_equal(found.cpu(), expected)
+    grown = slopes_gpu.surroundings(found)
+    assert_array_equal(grown.cpu(), slopes.surroundings(expected))
+    image = rng.normal(500, 80, disparity.shape).astype(np.float32)
+    image[20:23, 30:40] = np.nan
+    surface = slopes.surface_of(fitted, known)
+    to_level = slopes_gpu.surface_of(on_device, up(torch, known, device))
+    assert_array_equal(to_level.cpu(), surface)
+    levelled = slopes_gpu.along(up(torch, image, device), to_level)
+    assert_array_equal(levelled.cpu(), slopes.along(image, surface))
+    rest = rng.normal(0, 0.3, disparity.shape).astype(np.float32)
+    again = slopes_gpu.moved(to_level, on_device, up(torch, rest, device)).cpu()
+    assert_allclose(again, slopes.moved(surface, fitted, rest), rtol=1e-6)
+
+
 def roofs(seed: int, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Return image, disparity and confidence: a roof carried too far over a street, and gaps."""
     rng = np.random.default_rng(seed)
