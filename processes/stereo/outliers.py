@@ -71,12 +71,12 @@ def implausible(
     wrong = alone | (mean < floor - BELOW_M) | (tiny & (mean > roof + ABOVE_M))
     if brightness is not None:
         lit = ~wrong & (mean > roof + LIT_M)
-        which = np.flatnonzero(lit[name])
-        which = which[np.argsort(name[which], kind="stable")]
-        for patch in np.split(which, np.flatnonzero(np.diff(name[which])) + 1):
-            at = row[patch], col[patch]
-            if patch.size and float(brightness(*at, dsm[at]).mean()) < BLACK:
-                wrong[name[patch[0]]] = True
+        at = row[lit[name]], col[lit[name]]
+        if at[0].size:
+            patch = names[at]
+            many = np.maximum(np.bincount(patch, minlength=count + 1), 1)
+            grey = np.bincount(patch, brightness(*at, dsm[at]), count + 1) / many
+            wrong |= lit & (grey < BLACK)
     out = np.zeros(dsm.shape, bool)
     out[row, col] = wrong[name]
     return out
