@@ -40,6 +40,7 @@ BLURS: dict[Blur, float] = {
     (3.2, 3.2): 0.0,
     (3.2, 0.6): 0.2,
     (0.6, 3.2): 0.15,
+    (2.2, 0.6): 0.2,
 }
 """What a surface's blur may be, and the share of the misfit by which it is believed beforehand:
 surfaces from images are long in one direction, as a rule from east to west."""
