@@ -71,7 +71,7 @@ async function taken(page, { out, ...view }) {
 async function shown({ tilesets, at, range, pitch, error }) {
   if (window.tilesets) window.map.destroy(); // before, it is the element of that name
   window.calm = 0;
-  const map = new Cesium.CesiumWidget("map", { baseLayer: false, skyBox: false, skyAtmosphere: false, globe: false });
+  const map = new Cesium.CesiumWidget("map", { baseLayer: false, skyBox: false, skyAtmosphere: false, globe: false, msaaSamples: 1 });
   map.scene.backgroundColor = Cesium.Color.MAGENTA;
   const target = Cesium.Cartesian3.fromDegrees(...at);
   const down = new Cesium.Cartesian3(0.45, -0.45, -0.77);
