@@ -18,8 +18,8 @@ completeness at 1 m of all, buildings, ground, within 1.5 m of edges, and trees:
         .39   .128   1.52   .946 .925 .967 .825 .545     .125   1.15   .952 .932 .968 .840 .596
         .27   .203   2.69   .930 .914 .972 .801 .572     .186   2.53   .933 .914 .973 .818 .594
 
-The rules were found while looking at all three. No gain: a third of that share on smooth surfaces, as
-independent errors would have it (NMAD the same, trees −.005), and on rough ones (trees −.02).
+The rules were found while looking at all three. No gain: a third of the share on smooth surfaces,
+as independent errors would have it (NMAD the same, trees −.005), and on rough ones (trees −.02).
 """
 
 from __future__ import annotations
