@@ -157,8 +157,11 @@ def render(
     if rescale is not None:
         # absent values are often NaN, which has no byte
         image.array = ma.MaskedArray(np.nan_to_num(image.array.data), image.array.mask)
-    if output_format == ImageType.webp and image.band_descriptions[0] in LOSSLESS:
-        options["lossless"] = True
+    if image.band_descriptions[0] in LOSSLESS:
+        plain = colormap is None and rescale is None and options.get("add_mask", True)
+        if output_format == ImageType.png and plain:
+            return _png(image), output_format.mediatype
+        options["lossless"] = output_format == ImageType.webp
     content: tuple[bytes, str] = _rendered(
         image, output_format, colormap=colormap, rescale=rescale, **options
     )
@@ -172,6 +175,21 @@ def _rendered(
         content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
         return content
     return image.render(img_format="WEBP", lossless=True), output_format.mediatype
+
+
+def _png(image: ImageData) -> bytes:
+    """Return red, green and blue in bytes as a PNG, transparent where an image is masked.
+
+    GDAL's driver, once in some thousand tiles that threads of a busy server write, fails.
+    """
+    import cv2
+
+    opaque = np.where(ma.getmaskarray(image.array).any(axis=0), 0, 255).astype(np.uint8)
+    colours = np.dstack([*image.array.data[::-1], opaque])
+    done, content = cv2.imencode(".png", colours)
+    if not done:
+        raise ValueError(f"a tile of {image.width} × {image.height} cannot be encoded")
+    return bytes(content)
 
 
 def in_colours(image: ImageData) -> ImageData:
