@@ -26,7 +26,7 @@ const browser = await puppeteer.launch({
 try {
   const said = [];
   const page = await browser.newPage();
-  await page.setViewport({ width: 900, height: 600 });
+  await page.setViewport({ width: 720, height: 480 });
   page.on("console", (message) => ["error", "warn"].includes(message.type()) && said.push(message.text()));
   page.on("pageerror", (error) => said.push(String(error)));
   page.on("response", (response) => response.status() >= 400 && said.push(`${response.status()} ${response.url()}`));
