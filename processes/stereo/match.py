@@ -80,7 +80,7 @@ COARSE = Recipe(per_px=1, p1=10, p2_edge=16, p2_flat=50)
 FINE = Recipe(per_px=2, p1=12, p2_edge=14, p2_flat=36)
 """For a base-to-height ratio of GENTLE or less; slopes of wider pairs take more steps."""
 GENTLE = 0.35
-SLOPES = Recipe(per_px=2, p1=2, p2_edge=14, p2_flat=36)
+SLOPES = Recipe(per_px=2, p1=6, p2_edge=14, p2_flat=36)
 """Where a surface is levelled before it is looked at again."""
 CENSUS_PX = (5, 5)
 EDGE_CONTRAST = 12.0
