@@ -7,10 +7,10 @@ nothing is left to find, and a low P1 lets it be found. Only what is steep and l
 looked at again: elsewhere a low P1 is noise.
 
 On the two built scenes, pitch as a share of the true one in the middle of roofs .77 | .79 → .92 |
-.93; buildings within a metre .874 | .944 → .888 | .943. A P1 of 12, as at first, gives .84 | .87, one
-of 2 .99 | .96, but a face of the great pyramid gets half as noisy again (NMAD of the grain .071 m at
-first, .084 with 6, .102 with 2). A third look gives more pitch and more noise on the ground; a low P1
-at the first look .99 | .97, but an NMAD of .27 | .31 m instead of .19 | .22.
+.93; buildings within a metre .874 | .944 → .888 | .943. A P1 of 12, as at first, gives .84 | .87,
+one of 2 .99 | .96, but a face of the great pyramid gets half as noisy again (NMAD of the grain
+.071 m at first, .084 with 6, .102 with 2). A third look gives more pitch and more noise on the
+ground; a low P1 at the first look .99 | .97, but an NMAD of .27 | .31 m instead of .19 | .22.
 """
 
 from __future__ import annotations
