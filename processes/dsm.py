@@ -460,14 +460,14 @@ def plan(
         heights_m=heights_m,
         height_m=float(levels[1]),
         gsd_m=gsd_m,
-        to_plane=_moved(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
-        to_degrees=_moved(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform),
+        to_plane=_for_arrays(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
+        to_degrees=_for_arrays(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform),
     )
     cell_m = resolution_m or max(round(gsd_m, 1), 0.1)
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
 
 
-def _moved(transform: Plane) -> Plane:
+def _for_arrays(transform: Plane) -> Plane:
     """Return a transformation that takes an array of one point for an array, not for a number."""
     import numpy as np
 

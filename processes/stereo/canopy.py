@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
-from processes.stereo.pointing import View
+from processes.stereo.pointing import View, glance
 
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
@@ -178,18 +178,13 @@ def _low(values: Pixels) -> Pixels:
 def colour(view: View, lon: Floats, lat: Floats, height: Pixels) -> tuple[Pixels, Pixels]:
     """Return NDVI and red (means of 3×3 pixels) that a view sees at points; NaN where none."""
     assert view.spectral is not None
-    row, col = view.model.project(lon, lat, height)
-    ndvi, seen = np.full((2, *row.shape), np.nan, np.float32)
-    rows, cols = view.shape
-    inside = (row >= 0) & (col >= 0) & (row <= rows - 1) & (col <= cols - 1)
-    if not inside.any():
+    ndvi, seen = np.full((2, *lon.shape), np.nan, np.float32)
+    shown = glance(view, view.spectral, lon, lat, height)
+    if shown is None:
         return ndvi, seen
-    r, c = np.rint(row[inside]).astype(int), np.rint(col[inside]).astype(int)
-    row0, col0 = int(r.min()) - 1, int(c.min()) - 1
-    red, nir = view.spectral(row0, col0, int(r.max()) - row0 + 2, int(c.max()) - col0 + 2)
+    red, nir = shown.bands
     with np.errstate(divide="ignore", invalid="ignore"):
         index = np.where(red + nir > 0, (nir - red) / (nir + red), BARE).astype(np.float32)
-    at = r - row0, c - col0
-    ndvi[inside] = cv2.blur(index, (3, 3))[at]
-    seen[inside] = cv2.blur(np.nan_to_num(red), (3, 3))[at]
+    ndvi[shown.inside] = cv2.blur(index, (3, 3))[shown.at]
+    seen[shown.inside] = cv2.blur(np.nan_to_num(red), (3, 3))[shown.at]
     return ndvi, seen

@@ -46,7 +46,7 @@ from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
 from processes.stereo.sgm import solver
-from processes.stereo.slopes import REST_PX, along, moved, steep, surface_of, surroundings
+from processes.stereo.slopes import REACH_PX, REST_PX, along, moved, steep, surface_of, surroundings
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def match(
         (lefts, rights, low, high, tones),
         (rights, lefts, *back, tones and Tones(tones.right, tones.left)),
     ]
+    recipe = finest_recipe(base_to_height)
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
-        recipe = finest_recipe(base_to_height)
         (there, seen), (here, _) = pool.map(
             lambda way: _coarse_to_fine(*way, finest=recipe, device=device), ways
         )
@@ -186,7 +186,7 @@ def _on_slopes(
     where = surroundings(hilly) & known
     surface = surface_of(planes, known)
     fine = along(pair.right, surface)
-    reach = np.full(first.shape, MARGIN_PX / 2, np.float32)
+    reach = np.full(first.shape, REACH_PX, np.float32)
     rest = _level(pair, fine, -reach, reach, SLOPES, device, where).disparity
     near = where & (np.abs(rest) <= REST_PX)
     measured = np.where(near, moved(surface, planes, rest), first)

@@ -53,7 +53,7 @@ from processes.stereo.pyramid_gpu import (
     quantiles,
     search_range,
 )
-from processes.stereo.slopes import REST_PX
+from processes.stereo.slopes import REACH_PX, REST_PX
 from processes.stereo.slopes_gpu import along, moved, steep, surface_of, surroundings
 
 
@@ -125,7 +125,7 @@ def _on_slopes(
     where = surroundings(hilly) & known
     surface = surface_of(planes, known)
     fine = along(pair.right, surface)
-    reach = torch.full_like(first, MARGIN_PX / 2)
+    reach = torch.full_like(first, REACH_PX)
     rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
     near = where & (rest.abs() <= REST_PX)
     measured = torch.where(near, moved(surface, planes, rest), first)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -67,6 +68,35 @@ class View:
     """(row0, col0, height, width) → (bands, height, width), NaN where there is nothing."""
     spectral: Callable[[int, int, int, int], Pixels] | None = None
     """The same for red and near infrared alone; None where the image has not both."""
+
+
+class Glance(NamedTuple):
+    """What an image shows of points, read in one window with a pixel around each."""
+
+    inside: NDArray[np.bool_]
+    """Which points it shows."""
+    bands: Pixels
+    at: tuple[NDArray[np.intp], NDArray[np.intp]]
+    """Row and column in the window of those that it shows."""
+
+
+def glance(
+    view: View,
+    read: Callable[[int, int, int, int], Pixels],
+    lon: Floats,
+    lat: Floats,
+    height: Pixels | Floats,
+) -> Glance | None:
+    """Return what *read* (one of the view's) gives around points; None if it shows none of them."""
+    row, col = view.model.project(lon, lat, height)
+    rows, cols = view.shape
+    inside = (row >= 0) & (col >= 0) & (row <= rows - 1) & (col <= cols - 1)
+    if not inside.any():
+        return None
+    r, c = np.rint(row[inside]).astype(int), np.rint(col[inside]).astype(int)
+    top, left = int(r.min()) - 1, int(c.min()) - 1
+    bands = read(top, left, int(r.max()) - top + 2, int(c.max()) - left + 2)
+    return Glance(inside, bands, (r - top, c - left))
 
 
 def rectified(view: View, frame: EpipolarFrame, side: str) -> Pixels:

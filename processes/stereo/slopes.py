@@ -27,9 +27,12 @@ SUPPORT = 0.2
 """So much of the surroundings of a pixel must lie on its plane."""
 GROW_PX = 2
 """Paths begin so far outside."""
+REACH_PX = 1.5
+"""It is looked for so far from the first surface …"""
 REST_PX = 1.0
-"""What is further from the first surface than this is another one."""
+"""… and what is further than this is another one."""
 STEPS = np.float32(32)
+"""Of a pixel, to which the first surface is rounded."""
 CUBIC = np.float32(-0.5)
 """Slope of the kernel one pixel away: Keys, 1981."""
 

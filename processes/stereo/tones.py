@@ -17,7 +17,7 @@ from processes.stereo.coverage import pieces
 from processes.stereo.epipolar import EpipolarField, Floats, Pixels
 from processes.stereo.light import share
 from processes.stereo.match import Tones, match
-from processes.stereo.pointing import View, rectified
+from processes.stereo.pointing import View, glance, rectified
 from processes.stereo.pyramid import halve
 
 SAMPLE_PX = 256
@@ -62,15 +62,11 @@ def tone(view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height
 
     NaN where it does not show them.
     """
-    row, col = (np.rint(v) for v in view.model.project(lon, lat, height))
-    seen = np.full(row.shape, np.nan, np.float32)
-    inside = (row >= 0) & (col >= 0) & (row < view.shape[0]) & (col < view.shape[1])
-    if inside.any():
-        r, c = row[inside].astype(int), col[inside].astype(int)
-        top, left = int(r.min()) - 1, int(c.min()) - 1
-        bands = view.read(top, left, int(r.max()) - top + 2, int(c.max()) - left + 2)
-        grey = cv2.blur(bands.mean(axis=0, dtype=np.float32), (3, 3))
-        seen[inside] = share(grey[r - top, c - left], ends)
+    seen = np.full(lon.shape, np.nan, np.float32)
+    shown = glance(view, view.read, lon, lat, height)
+    if shown is not None:
+        grey = cv2.blur(shown.bands.mean(axis=0, dtype=np.float32), (3, 3))
+        seen[shown.inside] = share(grey[shown.at], ends)
     return seen
 
 

@@ -25,7 +25,7 @@ from processes.core.errors import (
     TooFewImages,
     UnknownCrs,
 )
-from processes.dsm import DSM, DsmOutputs, _moved, metric_crs, utm_zone
+from processes.dsm import DSM, DsmOutputs, _for_arrays, metric_crs, utm_zone
 from processes.stereo.rpc import read_document
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
@@ -198,8 +198,10 @@ def test_control_points_that_cannot_be_used_are_named(
         surface_model(work, [village / "stereo.json"], aoi=AOI, gcps={"href": str(path)})
 
 
-def test_one_point_is_moved_as_many_are() -> None:
-    to_plane = _moved(Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform)
+def test_one_point_is_for_arrays_as_many_are() -> None:
+    to_plane = _for_arrays(
+        Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform
+    )
     many = to_plane(np.array([3.0, 3.1]), np.array([45.0, 45.1]))
     one = to_plane(np.array([3.1]), np.array([45.1]))
     assert [v.shape for v in one] == [(1,), (1,)]
