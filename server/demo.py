@@ -67,8 +67,11 @@ def demo(settings: Settings, *, leave: bool = False) -> int:
         return DONE
 
 
-def order(settings: Settings) -> Map | None:
-    """Send the scene and the request as any client would, and follow the job to its end."""
+def order(settings: Settings, **more: Any) -> Map | None:
+    """Send the scene and the request as any client would, and follow the job to its end.
+
+    *more* are further inputs of process `city`.
+    """
     headers = {"Accept": "application/json", "Prefer": "respond-async"}
     if settings.api_key:
         headers[HEADER] = settings.api_key
@@ -79,7 +82,7 @@ def order(settings: Settings) -> Map | None:
         here = f"http://{settings.host}:{settings.port}"
         reader = Reader(cache=Path(cache), files=True)
         sender = Sender(client, here, reader, str(SCENE / "request.json"))
-        inputs = sender.sent({"images": [{"href": "stereo.json"}], "point_cloud": True})
+        inputs = sender.sent({"images": [{"href": "stereo.json"}], "point_cloud": True} | more)
         answer = client.post(f"{here}/processes/city/execution", json={"inputs": inputs})
         answer.raise_for_status()
         place = answer.headers["location"]

@@ -20,6 +20,12 @@ from server.settings import Settings
 NODE = Path(__file__).parents[1] / "node"
 MAP = (slice(100, 780), slice(520, 930))
 """Rows and columns of the picture that show the map alone."""
+WEST, SOUTH, EAST, NORTH = 2.0815, 47.7618, 2.0848, 47.7638
+AOI = {
+    "type": "Polygon",
+    "coordinates": [[[WEST, SOUTH], [EAST, SOUTH], [EAST, NORTH], [WEST, NORTH], [WEST, SOUTH]]],
+}
+"""A quarter of the village: houses, gardens and a part of the wood."""
 EMPTY = (223, 231, 238)
 """Colour of the page where there is no map."""
 
@@ -32,7 +38,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with stack(Settings(data=tmp_path_factory.mktemp("data"), port=port)) as running:
-        assert order(running.settings) is not None
+        assert order(running.settings, aoi=AOI) is not None
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         assert chromium, "apt-get install chromium"
         address = f"{running.settings.url}/viewer/"
