@@ -35,6 +35,8 @@ MASK_BLOCK_PX, MASK_MARGIN_M = 1024, 24.0
 TILE_PX = 1024
 FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
 """A tile is read again with twice the margin while a building it owns is cut by the window."""
+CONTEXT_M = 60.0
+"""What is read around the buildings of a tile: what they are compared with, what shades them."""
 BUILDING_CODE = 1
 """What process segment writes where a building is."""
 BRIDGE_CODE = 3
@@ -257,6 +259,9 @@ def _drawn(
         margin_m *= 2
     if not own.any():
         return []
+    crop = _around(own, CONTEXT_M / scene.grid.cell_m)
+    own, top, left = own[crop], top + crop[0].start, left + crop[1].start
+    size = own.shape
     piece = scene.read(top, left, *size)
     if decks is not None:
         own = off_decks(own, decks(top, left, *size), taste.cell_m)
@@ -269,6 +274,16 @@ def _drawn(
         found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)
         block += 1
     return found
+
+
+def _around(mask: NDArray[np.bool_], margin_px: float) -> tuple[slice, slice]:
+    """Return the window around all cells of a mask and their surroundings."""
+    found = []
+    for axis in (1, 0):
+        known = np.flatnonzero(mask.any(axis=axis))
+        first, last = known[0] - round(margin_px), known[-1] + 1 + round(margin_px)
+        found.append(slice(max(int(first), 0), min(int(last), mask.shape[1 - axis])))
+    return found[0], found[1]
 
 
 def _separated(buildings: Sequence[Building], min_area_m2: float) -> list[Building]:

@@ -87,7 +87,7 @@ def parts(
     Colours in *shadow* are not asked: its edge would pass for a wall.
     """
     signs = signs or Signs()
-    features = _features(surface, bands or {})
+    features = _features(surface, bands or {}, mask)
     if shadow is not None:
         features[1:, shadow] = np.nan
     labels = np.asarray(ndimage.label(mask)[0], np.int32)
@@ -131,16 +131,21 @@ def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]
     return kept
 
 
-def _features(surface: Floats, bands: Mapping[str, Floats]) -> Floats:
-    """Return height, log brightness and log band ratios; NaN where unknown."""
-    known = [np.where(band > 0, band, np.float32(np.nan)) for band in bands.values()]
-    if not known:
-        return surface[None].astype(np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.stack(known))
-    mean = logs.mean(axis=0)
-    ratios = [log - mean for log in logs] if len(logs) > 1 else []
-    return np.stack([surface, mean, *ratios]).astype(np.float32)
+def _features(surface: Floats, bands: Mapping[str, Floats], mask: Mask) -> NDArray[np.float32]:
+    """Return height, log brightness and log band ratios; NaN where unknown or far from a mask."""
+    several = len(bands) > 1
+    mask = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    found = np.full((1 + bool(bands) + several * len(bands), *mask.shape), np.nan, np.float32)
+    found[0] = surface
+    if bands:
+        known = np.stack([band[mask] for band in bands.values()])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(np.where(known > 0, known, np.float32(np.nan)))
+        mean = logs.mean(axis=0)
+        found[1, mask] = mean
+        for index in range(several * len(logs)):
+            found[2 + index, mask] = logs[index] - mean
+    return found
 
 
 def _divided(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> NDArray[np.int32]:

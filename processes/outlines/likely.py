@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines.near import from_edge, nearest
+
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
@@ -25,6 +27,8 @@ LEAST = 2.2
 LEAST_WALLED = -4.0
 """… and sum of those of its walls below which it is a piece of terrain, whatever its colour."""
 LOW_M, HIGH_M = -1e5, 1e5
+REACH_M = 6.0
+"""How far what lies outside is from the object it is compared with, at most."""
 BEYOND = 0.5
 """Weight of what lies beyond the rim of the surface: a house cut by it is one, a hill is not."""
 
@@ -128,7 +132,7 @@ def signs(
     """Return the signs of objects 0 to *count*."""
     mask = names > 0
     number = np.arange(count + 1)
-    inner = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    inner = from_edge(np.pad(mask, 1))[1:-1, 1:-1]
     width = 2 * cell_m * np.asarray(ndimage.maximum(inner, names, number))
     area = np.bincount(names.ravel(), minlength=count + 1) * cell_m**2
     contrast = brightness = None
@@ -153,13 +157,14 @@ def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) 
     if not core.any():
         nothing = np.zeros(count + 1)
         return Walls(nothing, nothing, nothing)
-    nearest = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
-    away_m = ndimage.distance_transform_edt(~mask) * cell_m
+    away_m = from_edge(~mask) * cell_m
 
+    reach_px = max(REACH_M / cell_m, 5.0)
     # wider where cells are
     band = (away_m >= 2.5) & (away_m <= max(3.5, 1.5 * cell_m))
-    inside = tuple(index[band] for index in nearest)
-    owner, drop = names[inside], surface[inside] - surface[band]
+    inside = nearest(core, band, reach_px)
+    owner = np.where(inside < 0, 0, names.ravel()[inside])
+    drop = surface.ravel()[inside] - surface[band]
     seen = np.isfinite(drop)
     cells = np.bincount(owner, minlength=count + 1)
     asked = np.bincount(owner, np.where(seen, 1.0, BEYOND), minlength=count + 1)
@@ -170,7 +175,8 @@ def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) 
     unseen = np.bincount(owner, ~seen, minlength=count + 1) / np.maximum(cells, 1)
 
     beside = (away_m > 0) & (away_m <= max(0.8, cell_m))
-    owner_beside = names[tuple(index[beside] for index in nearest)]
+    inside = nearest(core, beside, reach_px)
+    owner_beside = np.where(inside < 0, 0, names.ravel()[inside])
     steps = _medians(_steps(surface, cell_m)[beside], owner_beside, number)
     return Walls(down, steps / np.maximum(_medians(drop, owner, number), 1.0), unseen)
 

@@ -67,18 +67,12 @@ def scan(mask: Mask, features: Floats, angle: float, cell_m: float, reach: Reach
     *features* are height and, where known, log brightness and log ratios, (feature, row, col).
     """
     turn, size = _rotation(mask, angle)
-    inside = cv2.warpAffine(mask.astype(np.float32), turn, size, flags=cv2.INTER_LINEAR) > 0.5
-    turned = np.stack(
-        [
-            cv2.warpAffine(f, turn, size, flags=cv2.INTER_LINEAR, borderValue=float("nan"))
-            for f in features
-        ]
-    )
+    back = cv2.invertAffineTransform(turn)
+    inside, turned = _turned(mask, features, back, size)
     window = max(2, round(reach.window_m / cell_m))
     skip = max(1, round(reach.blur_m / cell_m))
     steps = _steps(turned, inside, window, skip, max(1, round(reach.least_depth_m / cell_m)))
     found = _runs(steps, inside, max(4, round(reach.least_length_m / cell_m)))
-    back = cv2.invertAffineTransform(turn)
     corners = np.stack(
         [
             np.stack([found[:, 0] - 0.5, found[:, 1] - 2.0], axis=1),
@@ -108,6 +102,38 @@ def _rotation(mask: Mask, angle: float) -> tuple[Floats, tuple[int, int]]:
     low = np.array([along.min(), across.min()]) - 2
     turn = np.array([[c, s, -low[0]], [-s, c, -low[1]]])
     return turn, (int(np.ptp(along)) + 6, int(np.ptp(across)) + 6)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turned(
+    mask: Mask, features: Floats, back: Floats, size: tuple[int, int]
+) -> tuple[Mask, NDArray[np.float32]]:
+    """Return mask and features on the turned lattice (width, height), each cell of four."""
+    cols, rows = size
+    kinds, high, wide = features.shape
+    inside = np.zeros((rows, cols), np.bool_)
+    turned = np.full((kinds, rows, cols), np.nan, np.float32)
+    for row in range(rows):
+        for col in range(cols):
+            x = back[0, 0] * col + back[0, 1] * row + back[0, 2]
+            y = back[1, 0] * col + back[1, 1] * row + back[1, 2]
+            left, top = int(np.floor(x)), int(np.floor(y))
+            if left < 0 or top < 0 or left + 1 >= wide or top + 1 >= high:
+                continue
+            across, down = np.float32(x - left), np.float32(y - top)
+            a, b = (1 - across) * (1 - down), across * (1 - down)
+            c, d = (1 - across) * down, across * down
+            share = a * mask[top, left] + b * mask[top, left + 1]
+            share += c * mask[top + 1, left] + d * mask[top + 1, left + 1]
+            inside[row, col] = share > 0.5
+            if not inside[row, col]:
+                continue  # no one asks there
+            for kind in range(kinds):
+                values = features[kind]
+                value = a * values[top, left] + b * values[top, left + 1]
+                value += c * values[top + 1, left] + d * values[top + 1, left + 1]
+                turned[kind, row, col] = value
+    return inside, turned
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

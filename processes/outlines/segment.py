@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from processes.outlines.likely import likely_houses, walled
+from processes.outlines.likely import REACH_M, likely_houses, walled
+from processes.outlines.near import filled, from_edge, nearest
 from processes.outlines.sharpen import sharpened
 
 Floats = NDArray[np.floating[Any]]
@@ -28,6 +29,8 @@ Mask = NDArray[np.bool_]
 UNEVEN_M, TEXTURE = 0.3, 0.08
 """Least values of `Limits.unevenness_m` and `Limits.texture`; noise raises them."""
 WIDE_M, VOTE_M = 3.5, 1.5
+STRIP_PX = 10.0
+"""Width to which what no image shows goes with what lies beside it."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def building_mask(
         mask = raised & ~_untidy(sample, raised, cell_m, found)
     else:
         rough = roughness(sample.surface, cell_m)
-        mask = raised & ~_vegetation(green, rough, found)
+        mask = raised & ~_vegetation(green, raised, rough, found)
     return tidied(mask, sample, cell_m, rules)
 
 
@@ -161,12 +164,11 @@ def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.
     core &= np.isfinite(surface)
     if not core.any():
         return mask
-    nearest = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
-    away_m = ndimage.distance_transform_edt(~mask) * cell_m
+    away_m = from_edge(~mask) * cell_m
     band = (away_m >= 2.5) & (away_m <= 3.5) & np.isfinite(surface)
-    inside = tuple(index[band] for index in nearest)
-    owner = names[inside]
-    lower = surface[inside] - surface[band] > 1.5
+    inside = nearest(core, band, REACH_M / cell_m)
+    owner = np.where(inside < 0, 0, names.ravel()[inside])
+    lower = surface.ravel()[inside] - surface[band] > 1.5
     asked = np.bincount(owner, minlength=count + 1)
     down = np.bincount(owner, lower, minlength=count + 1)
     keep = (down > least_share * asked) | (asked == 0)
@@ -198,6 +200,9 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     known = np.isfinite(surface)
     if not known.any():
         return np.full(surface.shape, np.nan)
+    whole = np.full(surface.shape, np.nan)
+    seen = _around(known)
+    known, surface = known[seen], surface[seen]
     # float64 and a level near nought: squares of ellipsoidal heights would lose centimetres
     z = _with_nearest(surface, known).astype(np.float64) - float(np.median(surface[known]))
     offset = np.arange(size) - float(size // 2)
@@ -208,8 +213,8 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     along_row, along_col = _separable(z, slope, flat), _separable(z, flat, slope)
     rest = _separable(z * z, flat, flat) - mean**2 - spread * (along_row**2 + along_col**2)
     rough = np.where(known, np.sqrt(np.maximum(rest, 0.0)), np.inf)
-    smoothest = ndimage.minimum_filter(rough, size, mode="nearest")
-    return np.where(known, smoothest, np.nan)
+    whole[seen] = np.where(known, _least(rough, size), np.nan)
+    return whole
 
 
 def texture(bands: Mapping[str, Floats], size: int = 5) -> Floats:
@@ -227,8 +232,7 @@ def texture(bands: Mapping[str, Floats], size: int = 5) -> Floats:
     flat = np.full(size, 1.0 / size)
     mean = _separable(logs, flat, flat)
     spread = np.sqrt(np.maximum(_separable(logs * logs, flat, flat) - mean**2, 0.0))
-    calmest = ndimage.minimum_filter(spread, size, mode="nearest")
-    return np.where(known, calmest, np.nan)
+    return np.where(known, _least(spread, size), np.nan)
 
 
 def greenness(bands: Mapping[str, Floats]) -> tuple[str, Floats | None]:
@@ -278,15 +282,14 @@ def _untidy(sample: Sample, raised: Mask, cell_m: float, found: Limits) -> Mask:
     return np.asarray((votes > 0) & (voters > 0))
 
 
-def _vegetation(green: Floats, rough: Floats, found: Limits) -> Mask:
+def _vegetation(green: Floats, raised: Mask, rough: Floats, found: Limits) -> Mask:
+    """Return which of the raised cells are plants; others may be called either."""
     crumpled = np.nan_to_num(rough, nan=0.0) > found.roughness_m
-    unseen = ~np.isfinite(green)
     # occluded strips along walls go with what lies beside them
-    index = np.nan_to_num(_with_nearest(green, ~unseen), nan=-1.0)
-    unseen &= ndimage.distance_transform_edt(unseen) > 10
+    index = filled(green, np.isfinite(green), raised, STRIP_PX)
     # a smooth cell may be a little green (moss, copper), a rough one may not
     leafy = index > np.where(crumpled, found.greenness, found.greenness + found.leeway)
-    return np.asarray(leafy | (unseen & crumpled))
+    return np.asarray(leafy | (np.isnan(index) & crumpled))
 
 
 def _opened(mask: Mask, cell_m: float, width_m: float) -> Mask:
@@ -338,8 +341,18 @@ def _with_nearest(values: Floats, known: Mask) -> Floats:
     return np.asarray(values[tuple(nearest)])
 
 
+def _around(known: Mask) -> tuple[slice, slice]:
+    """Return the window that holds every known cell."""
+    rows, cols = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+
+
 def _separable(values: Floats, down: Floats, across: Floats) -> Floats:
-    by_row = ndimage.correlate1d(values, np.asarray(down, float), axis=0, mode="nearest")
-    return np.asarray(
-        ndimage.correlate1d(by_row, np.asarray(across, float), axis=1, mode="nearest")
-    )
+    wide = np.asarray(values, np.float64)
+    found = cv2.sepFilter2D(wide, cv2.CV_64F, across, down, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(found)
+
+
+def _least(values: Floats, size: int) -> Floats:
+    """Return the least value in the square window around each cell."""
+    return np.asarray(cv2.erode(np.asarray(values, np.float64), np.ones((size, size), np.uint8)))

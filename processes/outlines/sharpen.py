@@ -17,8 +17,13 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.outlines.near import from_edge
+
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+
+FAR, FINE = 16, 256
+"""Of the exponential's table: it ends where e⁻ˣ is nothing, and has so many values a unit of x."""
 
 
 @dataclass(frozen=True)
@@ -44,69 +49,68 @@ def sharpened(
     if not bands or not mask.any():
         return mask
     logs = _logs(bands)
-    inside = ndimage.distance_transform_edt(mask) * cell_m
-    outside = ndimage.distance_transform_edt(~mask) * cell_m
+    inside = from_edge(mask) * cell_m
+    outside = from_edge(~mask) * cell_m
     names, count = ndimage.label(mask)
     deepest = np.zeros(count + 1)
-    np.maximum.at(deepest, names.ravel(), np.where(mask, inside, 0.0).ravel())
-    roof = mask & (inside > np.minimum(doubt.inside_m, 0.6 * deepest[names]))
+    np.maximum.at(deepest, names[mask], inside[mask])
+    roof = mask & (inside > np.minimum(doubt.inside_m, 0.6 * deepest)[names])
     ground = ~mask & (outside > doubt.outside_m)
-    unsure = ~roof & (mask | ~ground) & np.isfinite(logs).all(axis=0)
+    known = np.isfinite(logs).all(axis=-1)
+    unsure = ~roof & (mask | ~ground) & known
+    radius = round(doubt.radius_m / cell_m)
+    place = np.arange(-radius, radius + 1) ** 2 / (2 * (doubt.spread_m / cell_m) ** 2)
     share = _share(
-        logs,
-        roof,
-        ground,
-        unsure,
-        round(doubt.radius_m / cell_m),
-        doubt.spread_m / cell_m,
-        doubt.colour,
+        logs / np.float32(np.sqrt(2) * doubt.colour),
+        np.where(known & roof, 0, np.where(known & ground, 1, -1)).astype(np.int8),
+        np.argwhere(unsure),
+        np.exp(-place[:, None] - place).astype(np.float32),
         doubt.strange,
     )
-    share = np.where(unsure, share, mask)
-    return np.asarray(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 0.7) > 0.5)
+    likely = mask.astype(np.float32)
+    likely[unsure] = share
+    return np.asarray(cv2.GaussianBlur(likely, (0, 0), 0.7) > 0.5)
 
 
 def _logs(bands: Mapping[str, Floats]) -> NDArray[np.float32]:
-    """Return log brightness (bands, row, col), NaN where dark or unseen."""
-    values = np.stack(list(bands.values())).astype(np.float32)
+    """Return log brightness (row, col, band), NaN where dark or unseen."""
+    values = np.stack(list(bands.values()), axis=-1).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(np.where(values > 0, values, np.nan)))
+        return np.asarray(np.log(np.where(values > 0, values, np.float32(np.nan))))
 
 
 @njit(cache=True, nogil=True)
 def _share(
     logs: NDArray[np.float32],
-    roof: Mask,
-    ground: Mask,
-    unsure: Mask,
-    radius: int,
-    spread: float,
-    colour: float,
+    kind: NDArray[np.int8],
+    unsure: NDArray[np.int64],
+    near: NDArray[np.float32],
     strange: float,
-) -> Floats:
-    """Return the likelihood of roof against ground, 0 to 1, for the unsure cells."""
-    bands, rows, cols = logs.shape
-    share = np.zeros((rows, cols))
-    for row in range(rows):
-        for col in range(cols):
-            if not unsure[row, col]:
-                continue
-            alike = np.zeros(2)
-            asked = np.zeros(2)
-            for r in range(max(row - radius, 0), min(row + radius + 1, rows)):
-                for c in range(max(col - radius, 0), min(col + radius + 1, cols)):
-                    if not (roof[r, c] or ground[r, c]):
-                        continue
-                    apart = 0.0
-                    for band in range(bands):
-                        apart += (logs[band, r, c] - logs[band, row, col]) ** 2
-                    if np.isnan(apart):
-                        continue
-                    near = np.exp(-((r - row) ** 2 + (c - col) ** 2) / (2 * spread * spread))
-                    kind = 0 if roof[r, c] else 1
-                    asked[kind] += near
-                    alike[kind] += near * np.exp(-apart / (2 * colour * colour))
-            first = strange + (alike[0] / asked[0] if asked[0] > 0 else 0.0)
-            second = strange + (alike[1] / asked[1] if asked[1] > 0 else 0.0)
-            share[row, col] = first / (first + second)
+) -> NDArray[np.float32]:
+    """Return the likelihood of roof (kind 0) against ground (1), 0 to 1, for the unsure cells.
+
+    *near* is the weight of the cells around by place; *logs* are in units of their likeness.
+    """
+    rows, cols, bands = logs.shape
+    radius = len(near) // 2
+    table = np.exp(-np.arange(FAR * FINE + 1) / FINE).astype(np.float32)
+    share = np.zeros(len(unsure), np.float32)
+    for index in range(len(unsure)):
+        row, col = unsure[index]
+        alike, asked = np.zeros(2), np.zeros(2)
+        for r in range(max(row - radius, 0), min(row + radius + 1, rows)):
+            for c in range(max(col - radius, 0), min(col + radius + 1, cols)):
+                own = kind[r, c]
+                if own < 0:
+                    continue
+                apart = np.float32(0.0)
+                for band in range(bands):
+                    apart += (logs[r, c, band] - logs[row, col, band]) ** 2
+                weight = near[r - row + radius, c - col + radius]
+                asked[own] += weight
+                if apart < FAR:
+                    alike[own] += weight * table[int(apart * FINE + np.float32(0.5))]
+        first = strange + (alike[0] / asked[0] if asked[0] > 0 else 0.0)
+        second = strange + (alike[1] / asked[1] if asked[1] > 0 else 0.0)
+        share[index] = first / (first + second)
     return share

@@ -41,9 +41,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """The rectangle around a part: middle (x, y), axis, and half extents along it and across."""
+    """A part's window and the rectangle around it: middle (x, y), axis, half extents along it."""
 
     number: int
+    box: tuple[slice, slice]
     middle: Floats
     axis: Floats
     size: Floats
@@ -120,6 +121,7 @@ def _blocks(labels: Labels, numbers: NDArray[np.int32]) -> list[Block]:
         found.append(
             Block(
                 number,
+                box,
                 np.array(middle),
                 np.array([np.cos(turn), np.sin(turn)]),
                 extent / 2,
@@ -172,7 +174,8 @@ def _chains(
 
 def _cut(labels: Labels, block: Block, along: int, count: int, top: int) -> int:
     """Divide a part into equal ones; return the highest number in use then."""
-    rows, cols = np.nonzero(labels == block.number)
+    rows, cols = np.nonzero(labels[block.box] == block.number)
+    rows, cols = rows + block.box[0].start, cols + block.box[1].start
     offset = np.stack([cols, rows], axis=1) - block.middle
     place = (offset @ _frame(block)[along]) / (2 * block.size[along]) + 0.5
     piece = np.clip((place * count).astype(int), 0, count - 1)

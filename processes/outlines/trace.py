@@ -147,19 +147,27 @@ def without_twins(lines: Floats, outline: Contour, apart_px: float) -> Floats:
     if len(lines) < 2 or not len(outline.points):
         return lines
     low, high = outline.points.min(axis=0), outline.points.max(axis=0)
-    middle, radius = (low + high) / 2, float(np.hypot(*(high - low))) / 2
-    kept: list[Floats] = []
-    for line in lines:
-        for other in kept:
-            cosine = float(line[:2] @ other[:2])
+    kept = _untwinned(lines, (low + high) / 2, float(np.hypot(*(high - low))) / 2, apart_px)
+    return np.asarray(lines[kept])
+
+
+@njit(cache=True, nogil=True)
+def _untwinned(lines: Floats, middle: Floats, radius: float, apart_px: float) -> NDArray[np.bool_]:
+    kept = np.ones(len(lines), np.bool_)
+    for index in range(len(lines)):
+        nx, ny, d = lines[index]
+        here = nx * middle[0] + ny * middle[1] - d
+        for other in range(index):
+            if not kept[other]:
+                continue
+            cosine = nx * lines[other, 0] + ny * lines[other, 1]
             turn = np.arccos(min(abs(cosine), 1.0))
-            here = line[:2] @ middle - line[2]
-            there = (other[:2] @ middle - other[2]) * np.sign(cosine)
-            if turn < np.radians(6) and abs(here - there) + turn * radius / 2 < apart_px:
+            there = lines[other, 0] * middle[0] + lines[other, 1] * middle[1] - lines[other, 2]
+            apart = abs(here - there * np.sign(cosine)) + turn * radius / 2
+            if turn < np.radians(6) and apart < apart_px:
+                kept[index] = False
                 break
-        else:
-            kept.append(line)
-    return np.array(kept)
+    return kept
 
 
 def _axes(angle: float) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
