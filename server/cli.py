@@ -69,8 +69,7 @@ def run(options: argparse.Namespace) -> int:
     _reuse_memory()
     atexit.register(gc.freeze)  # a last search for garbage takes 0.3 s and gives nothing back
     from processes import PROCESSES
-    from workers.reader import Reader
-    from workers.settings import names
+    from workers.reader import Reader, names
     from workers.workspace import LocalWorkspace, finished
 
     process = PROCESSES.get(options.process)

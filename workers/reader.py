@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import re
 import socket
 import time
@@ -205,6 +206,12 @@ def _is_public(address: str) -> bool:
         return _is_public(str(carried))
     # what else Python takes for global is reserved, or a site's own
     return ip.is_global and ip in UNICAST
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names written with commas between them, or as a JSON array."""
+    found = json.loads(text) if text.startswith("[") else text.split(",")
+    return tuple(str(name).strip() for name in found if str(name).strip())
 
 
 def path_of(address: str) -> str:

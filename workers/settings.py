@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,12 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from processes.core.process import Device
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Return names written with commas between them, or as a JSON array."""
-    found = json.loads(text) if text.startswith("[") else text.split(",")
-    return tuple(str(name).strip() for name in found if str(name).strip())
+from workers.reader import names
 
 
 def _from_text(value: Any) -> Any:
