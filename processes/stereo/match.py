@@ -96,7 +96,12 @@ COARSE_RANGE_PX = 16
 """The pyramid ends where the whole range is no longer than this …"""
 SMALLEST_PX = 64
 """… or the image smaller than twice this."""
-MARGIN_PX = 3.0
+MARGIN_PX = 1.5
+"""Sought beyond what was found near at the coarser level, in its pixels.
+
+3 searched half more; of four built scenes buildings and trees were up to 0.002 and 0.008 worse,
+ground up to 0.001 better.
+"""
 LOOKS = 4
 """Uneven light hides matches, and few matches tell little of it: the coarsest level is repeated."""
 STRIP_CELLS = 40_000_000
