@@ -117,15 +117,22 @@ def replaced(path: Path, values: Any, profile: Any) -> None:
     new.replace(path)
 
 
-@pytest.fixture
-def pair(village, tmp_path):
-    """A copy of the bundled pair that may be spoilt; its only sensor models are the sidecars."""
+@pytest.fixture(scope="module")
+def good(village, tmp_path_factory):
+    """A copy of the bundled pair whose only sensor models are the sidecars."""
+    folder = tmp_path_factory.mktemp("good")
     for name in (LEFT, RIGHT):
-        shutil.copy(village / name, tmp_path / name)
-        rewritten(tmp_path / name, lambda pixels: pixels)
+        shutil.copy(village / name, folder / name)
+        rewritten(folder / name, lambda pixels: pixels)
     for name in ("left_RPC.TXT", "right_RPC.TXT"):
-        shutil.copy(village / name, tmp_path / name)
-    return tmp_path
+        shutil.copy(village / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def pair(good, tmp_path):
+    """A copy of it that may be spoilt."""
+    return shutil.copytree(good, tmp_path, dirs_exist_ok=True)
 
 
 # -- on the command line

@@ -94,14 +94,15 @@ def open_place(place):
     return place.model_copy(update={"allowed_hosts": ("127.0.0.1",)})
 
 
-@pytest.fixture
-def caller(open_place, monkeypatch):
+@pytest.fixture(scope="module")
+def caller(open_place):
     """A client of a server that looks for calls often and is not patient."""
-    monkeypatch.setattr(calling, "TURN_S", 0.02)
-    monkeypatch.setattr(callbacks, "RETRY_S", (0.05, 0.1))
-    monkeypatch.setattr(callbacks, "PROGRESS_S", 0.0)
-    with TestClient(create_app(open_place)) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calling, "TURN_S", 0.02)
+        patch.setattr(callbacks, "RETRY_S", (0.05, 0.1))
+        patch.setattr(callbacks, "PROGRESS_S", 0.0)
+        with TestClient(create_app(open_place)) as client:
+            yield client
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -29,12 +30,16 @@ def every_href(value: Any) -> Iterator[str]:
             yield from every_href(entry)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def behind() -> Any:
-    """A function that gives a client of a server with these settings."""
-    return lambda **settings: TestClient(
-        create_app(Settings(**settings)), base_url="http://inside:8000", client=("10.0.0.7", 1)
-    )
+    """A function that gives a client of a server with these settings, one for all who ask."""
+
+    @cache
+    def client(**settings: Any) -> TestClient:
+        app = create_app(Settings(**settings))
+        return TestClient(app, base_url="http://inside:8000", client=("10.0.0.7", 1))
+
+    return client
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_search_needs_no_key(place: Settings) -> None:
         assert client.post("/stac/search", json={"limit": 1}).status_code == 200
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def behind(place: Settings) -> Any:
     """A client of a server below a prefix, with one product that holds a page and a text."""
     folder = place.data / "products" / "abc123"
