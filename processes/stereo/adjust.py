@@ -170,7 +170,8 @@ def _settled(
         moved = tuple(
             m if v < fixed else m.corrected(*spread[v].raw(total[v])) for v, m in enumerate(start)
         )
-        state = _intersected(moved, ties, height_m)
+        known = np.isfinite(state.height)
+        state = _intersected(moved, ties, np.where(known, state.height, height_m))
         if np.abs(step).max() < 1e-4:
             break
     return state
@@ -210,7 +211,7 @@ class _Spread:
         return (*shift.tolist(), *tilt.ravel().tolist())
 
 
-def _intersected(models: tuple[RpcModel, ...], ties: Ties, height_m: float) -> _State:
+def _intersected(models: tuple[RpcModel, ...], ties: Ties, height_m: Floats | float) -> _State:
     """Return where rays meet, by how much they miss, and what each tie is worth."""
     lon, lat, height, residual = intersect(models, ties.rows, ties.cols, height_m)
     seen = np.isfinite(residual)
