@@ -25,6 +25,8 @@ WEAKEST_BASE = 0.05
 WIDEST_BASE = 1.2
 """Above it the images look too different to be matched."""
 BEST_BASE = 0.4
+MOST_PAIRS = 6
+"""So many, the best, are matched."""
 
 
 @dataclass(frozen=True, eq=False)

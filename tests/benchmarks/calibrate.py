@@ -38,7 +38,7 @@ from processes.accuracy.expected import CLAIMS_M
 from processes.accuracy.sample import bilinear
 from processes.accuracy.shift import best_shift
 from processes.core.process import Asset
-from processes.dsm import open_views, plan, tie
+from processes.dsm import open_views, plan
 from processes.stereo import confidence
 from processes.stereo.confidence import (
     AWAY,
@@ -55,6 +55,7 @@ from processes.stereo.confidence import (
     unit_m,
 )
 from processes.stereo.fuse import Origin
+from processes.stereo.orientation import tie
 from processes.stereo.surface import surface
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
