@@ -84,6 +84,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+@functools.cache
 def houses(count):
     """Return houses with gables on a square of 25 m lots; every fifth has a flat roof."""
     side = int(np.ceil(np.sqrt(count)))

@@ -33,7 +33,7 @@ GRID = Grid.covering((431000, 5290000, 431150, 5290100), 0.5, "EPSG:32631")
 AOI = {
     "type": "Polygon",
     "coordinates": [
-        [[2.0815, 47.7620], [2.0845, 47.7620], [2.0845, 47.7638], [2.0815, 47.7638],
+        [[2.0815, 47.7620], [2.0835, 47.7620], [2.0835, 47.7632], [2.0815, 47.7632],
          [2.0815, 47.7620]]
     ],
 }  # fmt: skip
@@ -113,7 +113,7 @@ def village_model(
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsm, "BLOCK_PX", 160)
+    monkeypatch.setattr(dsm, "BLOCK_PX", 107)
 
 
 @pytest.mark.usefixtures("small_blocks")
