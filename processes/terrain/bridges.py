@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from processes.terrain.shapes import disc, grown, larger
@@ -25,8 +24,6 @@ FOOT_M = 2
 """So far beyond the fall the land lies as it is."""
 AS_LONG = 0.75
 """A deck goes on both ways for this share of its width; the corner of a plateau does not."""
-ASKED_M = 1.0
-"""Cells are asked at so wide a stride."""
 WAYS = 8
 """Directions tried, over half a turn."""
 
@@ -43,101 +40,107 @@ def bridges(surface: Heights, ground: Mask, cell_m: float) -> tuple[Mask, Height
     angles = np.arange(WAYS) * np.pi / WAYS
     # only what is near a fall can be a deck
     edge = surface - cv2.erode(surface, disc(WITHIN_M / cell_m)) > FALL_M
-    if not (edge & ground).any():
+    if not edge.any():
         return np.zeros(ground.shape, bool), np.full(ground.shape, np.nan, np.float32)
     away = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5)
     asked = ground & (away * cell_m <= HALF_WIDTH_M)
     drow, dcol = np.sin(angles) / cell_m, np.cos(angles) / cell_m
-    stride = max(1, round(ASKED_M / cell_m))
-    below = _below(surface, asked, drow, dcol, int(HALF_WIDTH_M), stride)
-    below = np.repeat(np.repeat(below, stride, 0), stride, 1)[: ground.shape[0], : ground.shape[1]]
+    below = _below(surface, asked, drow, dcol)
     found = (np.isfinite(below) & asked).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, disc(LEAST_WIDTH_M / 2 / cell_m))
     core = larger(found > 0, LEAST_M2 / cell_m**2)
-    decks = grown(core, WITHIN_M / cell_m) & (ground | edge)
+    decks = grown(core, WITHIN_M / cell_m + 0.5) & (ground | edge)
     return np.asarray(decks), np.where(core, below, np.nan).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _below(
-    surface: Heights,
-    asked: Mask,
-    drow: NDArray[np.float64],
-    dcol: NDArray[np.float64],
-    reach: int,
-    stride: int,
+    surface: Heights, asked: Mask, drow: NDArray[np.float64], dcol: NDArray[np.float64]
 ) -> Heights:
     """Return the ground below asked cells from which, one way and its opposite, the land falls.
 
-    Of blocks of *stride* by *stride* cells the first is asked. *drow* and *dcol* are steps of one
-    metre. Of several ways the shortest counts. NaN elsewhere.
+    *drow* and *dcol* are steps of one metre. Of several ways the shortest counts. NaN elsewhere.
     """
-    rows, cols = surface.shape
-    out = np.full(
-        ((rows + stride - 1) // stride, (cols + stride - 1) // stride), np.nan, np.float32
-    )
-    for row in range(0, rows, stride):
-        for col in range(0, cols, stride):
-            if not asked[row, col]:
-                continue
-            shortest = 2 * reach + 20.0
-            for way in range(len(drow)):
-                ahead, foot = _foot(surface, row, col, drow[way], dcol[way], reach)
-                if np.isnan(foot):
-                    continue
-                behind, other = _foot(surface, row, col, -drow[way], -dcol[way], reach)
-                if np.isnan(other) or ahead + behind >= shortest:
-                    continue
-                along = AS_LONG * (ahead + behind - 2 * FOOT_M)
-                turned = (way + len(drow) // 2) % len(drow)
-                if not (
-                    _goes_on(surface, row, col, drow[turned], dcol[turned], along)
-                    and _goes_on(surface, row, col, -drow[turned], -dcol[turned], along)
-                ):
-                    continue
-                shortest = ahead + behind
-                out[row // stride, col // stride] = (foot * behind + other * ahead) / shortest
-    return out
+    shortest = np.full(surface.shape, np.inf, np.float32)
+    below = np.full(surface.shape, np.nan, np.float32)
+    for way in range(len(drow)):
+        step = drow[way], dcol[way]
+        back = -step[0], -step[1]
+        turned = (way + len(drow) // 2) % len(drow)
+        lower = asked & _falls(surface, step) & _falls(surface, back)
+        at = np.stack(np.nonzero(lower))
+        ahead, foot = _foot(surface, at, step)
+        at, ahead, foot = at[:, ahead > 0], ahead[ahead > 0], foot[ahead > 0]
+        behind, other = _foot(surface, at, back)
+        wide = ahead + behind
+        good = (behind > 0) & (wide < shortest[*at])
+        along = AS_LONG * (wide - 2 * FOOT_M)
+        good &= _goes_on(surface, at, (drow[turned], dcol[turned]), along)
+        good &= _goes_on(surface, at, (-drow[turned], -dcol[turned]), along)
+        at = at[:, good]
+        shortest[*at] = wide[good]
+        below[*at] = ((foot * behind + other * ahead) / np.maximum(wide, 1))[good]
+    return below
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+def _falls(surface: Heights, step: tuple[float, float]) -> Mask:
+    """Return from where there is land lower by a fall one way, as far as a deck's foot may be."""
+    reach = HALF_WIDTH_M + 4 + FOOT_M
+    size = 2 * int(np.ceil(reach * max(map(abs, step)))) + 1
+    ray = np.zeros((size, size), np.uint8)
+    for t in np.arange(1, reach + 1):
+        ray[round(size // 2 + t * step[0]), round(size // 2 + t * step[1])] = 1
+    return np.asarray(surface - cv2.erode(surface, ray) >= FALL_M)
+
+
+def _seen(
+    surface: Heights, at: NDArray[np.intp], step: tuple[float, float], t: NDArray[np.intp] | int
+) -> tuple[Mask, Heights]:
+    """Return whether the map goes so many metres on from places, and the height there."""
+    row = np.rint(at[0] + t * step[0]).astype(np.intp)
+    col = np.rint(at[1] + t * step[1]).astype(np.intp)
+    inside = (row >= 0) & (row < surface.shape[0]) & (col >= 0) & (col < surface.shape[1])
+    return inside, surface[np.where(inside, row, 0), np.where(inside, col, 0)]
+
+
 def _foot(
-    surface: Heights, row: int, col: int, drow: float, dcol: float, reach: int
-) -> tuple[float, float]:
-    """Return how far away, and how high, the land is where it has fallen by a wall; else NaN."""
-    rows, cols = surface.shape
-    here = surface[row, col]
-    last, left = here, 0
-    for t in range(1, reach + 4 + FOOT_M):
-        r, c = int(np.round(row + t * drow)), int(np.round(col + t * dcol))
-        if r < 0 or r >= rows or c < 0 or c >= cols:
+    surface: Heights, at: NDArray[np.intp], step: tuple[float, float]
+) -> tuple[NDArray[np.intp], Heights]:
+    """Return how far from places, and how high, the land is where it has fallen by a wall.
+
+    Nought metres from where it does not. It is level up to the wall, which is two metres thick at
+    the most.
+    """
+    here = surface[*at]
+    last, fallen = here.copy(), np.zeros(here.size, np.intp)
+    left = np.zeros(here.size, np.intp)
+    going = np.ones(here.size, bool)
+    reach = int(HALF_WIDTH_M) + 4
+    for t in range(1, reach + FOOT_M):
+        inside, there = _seen(surface, at, step, t)
+        going &= inside
+        level = going & (left == 0) & (np.abs(there - here) <= 0.5 + LEVEL * t)
+        last = np.where(level, there, last)
+        leaving = going & (left == 0) & ~level
+        going &= ~(leaving & ((there > here) | (t >= reach)))
+        left = np.where(leaving, t, left)
+        beyond = going & (left > 0)
+        down = beyond & (last - there >= FALL_M) & (t < left + 2)
+        fallen[down] = t + FOOT_M
+        going &= ~(down | (beyond & (t >= left + 2)))
+        if not going.any():
             break
-        if left == 0:
-            if abs(surface[r, c] - here) <= 0.5 + LEVEL * t:
-                last = surface[r, c]
-                continue
-            if surface[r, c] > here or t >= reach + 4:
-                break
-            left = t
-        if last - surface[r, c] >= FALL_M and t < left + 2:
-            at = t + FOOT_M
-            r, c = int(np.round(row + at * drow)), int(np.round(col + at * dcol))
-            if r < 0 or r >= rows or c < 0 or c >= cols:
-                break
-            return float(at), float(surface[r, c])
-        if t >= left + 2:
-            break
-    return 0.0, np.nan
+    inside, foot = _seen(surface, at, step, fallen)
+    return np.where(inside, fallen, 0), foot
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _goes_on(surface: Heights, row: int, col: int, drow: float, dcol: float, length: float) -> bool:
-    """Return whether it stays level for *length* metres, or to the rim of the map."""
-    rows, cols = surface.shape
-    for t in range(1, int(length) + 1):
-        r, c = int(np.round(row + t * drow)), int(np.round(col + t * dcol))
-        if r < 0 or r >= rows or c < 0 or c >= cols:
-            return True
-        if abs(surface[r, c] - surface[row, col]) > 0.5 + LEVEL * t:
-            return False
-    return True
+def _goes_on(
+    surface: Heights, at: NDArray[np.intp], step: tuple[float, float], length: Heights
+) -> Mask:
+    """Return whether it stays level for *length* metres from places, or to the rim of the map."""
+    here = surface[*at]
+    level, going = np.ones(here.size, bool), np.ones(here.size, bool)
+    for t in range(1, int(length.max(initial=0)) + 1):
+        inside, there = _seen(surface, at, step, t)
+        going &= inside & (t <= length)
+        level &= ~going | (np.abs(there - here) <= 0.5 + LEVEL * t)
+    return level

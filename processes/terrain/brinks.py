@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from processes.terrain.shapes import disc, grown, larger
 
-REACH_M, LEAST_M, LEAST_M2 = 5.0, 1.5, 60.0
+REACH_M, LEAST_M, LEAST_M2 = 6.0, 1.5, 60.0
 """How far from a brink ground above and below is looked for; ground that steps by less needs none,
 for the membrane is as near; smaller ones are the feet of crowns and cars on a slope."""
 FACE_REACH_M, FACE_M, FACE_M2 = 9.0, 6.0, 250.0

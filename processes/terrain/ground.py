@@ -7,10 +7,13 @@ steps falls into regions of which most say by their borders alone what they are.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.blocks import block_means, repeated
 from processes.terrain.bridges import bridges
 from processes.terrain.brinks import brinks
 from processes.terrain.land import land_of
@@ -18,9 +21,13 @@ from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
 from processes.terrain.shapes import grown
 from processes.terrain.sharp import taken_back
+from processes.terrain.smooth import at_cells
 from processes.terrain.span import spanned
 from processes.terrain.trend import trend
 
+WORK_M = 1.0
+"""What is ground is decided on cells so wide, which take a quarter of the time of half as wide ones
+and are as right: a step is no sharper than that, and noise is halved."""
 AROUND_M = 60.0
 """So far around the cells that are asked for the ground is refined as well; what is land is judged
 from farther away."""
@@ -31,6 +38,7 @@ CALM_M = 2.5
 """Width of the median that takes single blunders off before steps are looked for."""
 
 Heights = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 200.0) -> Heights:
@@ -64,30 +72,72 @@ def ground_and_bridges(
     width = 5 if CALM_M / cell_m >= 4 else 3
     if width * cell_m <= 2 * CALM_M:
         calm = cv2.medianBlur(calm, width)
-    heights = np.where(known, calm, np.nan).astype(np.float32)
-    relief = heights - trend(calm, cell_m)
-    land = land_of(heights, relief, cell_m, largest_object_m)
-    near = _widened(asked, dsm.shape, round(AROUND_M / cell_m))
-    calm, heights, surface = calm[near], heights[near], dsm[near]
-    on_ground, cuts, banks = land.ground[near], land.cuts[near], land.banks[near]
-    decks, below = bridges(calm, on_ground, cell_m)
-    decks &= known[near]
-    ground = (banks | on_ground) & ~decks
-    banks, cuts = banks & ~decks, cuts & ~decks
-    seen = refitted(np.where(ground, heights, np.nan).astype(np.float32), calm, cell_m)
-    brink = brinks(heights, seen, ground, cuts, cell_m) | (grown(banks, BANK_M / cell_m) & ground)
-    seen = np.where(brink, heights, seen).astype(np.float32)
-    seen = np.where(decks, below, seen)
+    step = max(1, round(WORK_M / cell_m))
+    part, near = _widened(asked, dsm.shape, round(AROUND_M / cell_m), step)
+    ground = _ground(calm, known, step, cell_m * step, largest_object_m, part)
+    calm, surface, known = calm[near], dsm[near], known[near]
+    shape = surface.shape
+    sure, brink, deck = (
+        repeated(mask, step, shape) & known for mask in (ground.sure, ground.brinks, ground.decks)
+    )
+    seen = np.where(sure, at_cells(ground.smooth, step, shape), np.nan)
+    seen = np.where(brink, calm, seen)
+    seen = np.where(deck, repeated(ground.below, step, shape), seen).astype(np.float32)
     found, off = np.full(dsm.shape, np.nan, np.float32), np.zeros(dsm.shape, bool)
-    found[near], off[near] = taken_back(seen, surface, decks, cell_m), decks
+    found[near], off[near] = taken_back(seen, surface, deck, cell_m), deck
     return found, off
 
 
-def _widened(part: tuple[slice, slice], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
-    """Return *part* and so many rows and columns around it, within an array."""
-    first, last = ([s.indices(n)[k] for s, n in zip(part, shape, strict=True)] for k in (0, 1))
-    rows, cols = (
-        slice(max(0, a - margin), min(n, b + margin))
-        for a, b, n in zip(first, last, shape, strict=True)
-    )
-    return rows, cols
+@dataclass(frozen=True)
+class _Ground:
+    """What is known of the ground on a lattice."""
+
+    smooth: Heights
+    """Gap-free."""
+    sure: Mask
+    brinks: Mask
+    """Cells that are ground as they are."""
+    decks: Mask
+    below: Heights
+    """Ground under decks, NaN where it is not seen."""
+
+
+def _ground(
+    calm: Heights,
+    known: Mask,
+    step: int,
+    cell_m: float,
+    largest_object_m: float,
+    part: tuple[slice, slice],
+) -> _Ground:
+    """Find the ground of *part* of a lattice, *step* of the cells that are given to one of it."""
+    coarse = block_means(calm, step)
+    observed = block_means(known.astype(np.float32), step) >= 0.5
+    heights = np.where(observed, coarse, np.nan).astype(np.float32)
+    relief = heights - trend(coarse, cell_m)
+    land = land_of(heights, relief, cell_m, largest_object_m)
+    coarse, heights, on_ground = coarse[part], heights[part], land.ground[part]
+    decks, below = bridges(coarse, on_ground, cell_m)
+    decks &= observed[part]
+    banks, cuts = land.banks[part] & ~decks, land.cuts[part] & ~decks
+    ground = banks | (on_ground & ~decks)
+    smooth, sure = refitted(np.where(ground, heights, np.nan).astype(np.float32), coarse, cell_m)
+    smooth = np.where(sure, smooth, np.nan).astype(np.float32)
+    brink = brinks(heights, smooth, ground, cuts, cell_m) | (grown(banks, BANK_M / cell_m) & ground)
+    return _Ground(nearest_filled(smooth), sure, brink, decks, below)
+
+
+def _widened(
+    part: tuple[slice, slice], shape: tuple[int, ...], margin: int, step: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return *part* and at least so many rows and columns around it, within an array.
+
+    First on a lattice *step* times as coarse, and then in the array's own cells.
+    """
+    wide = []
+    for s, n in zip(part, shape, strict=True):
+        first, last, _ = s.indices(n)
+        wide.append(slice(max(0, first - margin) // step, -(-min(n, last + margin) // step)))
+    rows, cols = wide
+    fine = (slice(s.start * step, min(n, s.stop * step)) for s, n in zip(wide, shape, strict=True))
+    return (rows, cols), (next(fine), next(fine))

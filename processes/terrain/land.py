@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from processes.terrain.regions import cut
@@ -119,16 +117,15 @@ def _above_ground(
     return above, away * cell_m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _means(label: NDArray[np.int32], one: Heights, other: Heights, count: int) -> Any:
+def _means(
+    label: NDArray[np.int32], one: Heights, other: Heights, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the means of two rasters over each label but 0."""
-    rows, cols = label.shape
-    cells, first, second = np.zeros(count), np.zeros(count), np.zeros(count)
-    for row in range(rows):
-        for col in range(cols):
-            at = label[row, col]
-            if at > 0:
-                cells[at] += 1
-                first[at] += one[row, col]
-                second[at] += other[row, col]
-    return first / np.maximum(cells, 1), second / np.maximum(cells, 1)
+    at = np.flatnonzero(label)
+    of = label.ravel()[at]
+    cells = np.maximum(np.bincount(of, minlength=count), 1)
+    first, second = (
+        np.bincount(of, weights=values.ravel()[at], minlength=count) / cells
+        for values in (one, other)
+    )
+    return first, second

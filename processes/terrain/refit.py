@@ -35,8 +35,10 @@ INLIER_M, INLIER_NMADS = 0.3, 2.5
 Heights = NDArray[np.float32]
 
 
-def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
-    """Return the cells of *heights* that agree with the ground around, smoothed; NaN elsewhere.
+def refitted(
+    heights: Heights, surface: Heights, cell_m: float
+) -> tuple[Heights, NDArray[np.bool_]]:
+    """Return smooth ground, NaN far from any, and the cells of *heights* that agree with it.
 
     *heights* is the gap-free *surface* where that was taken for ground, NaN elsewhere.
 
@@ -62,7 +64,7 @@ def refitted(heights: Heights, surface: Heights, cell_m: float) -> Heights:
     kept = np.where(_crests(heights, kept, cell_m), heights, kept)
     smooth = local_planes(kept.astype(np.float32), FINE_M / cell_m)
     seen = np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
-    return np.where(_lifted(seen, away_m, cell_m), np.nan, seen).astype(np.float32)
+    return smooth, np.isfinite(seen) & ~_lifted(seen, away_m, cell_m)
 
 
 def _lifted(seen: Heights, away_m: Heights, cell_m: float) -> NDArray[np.bool_]:

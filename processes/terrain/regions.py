@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from processes.terrain.nearest import nearest, nearest_filled
@@ -70,11 +69,14 @@ def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regio
     """
     known = np.isfinite(relief)
     filled = nearest_filled(relief)
-    radius = max(1, round(REACH_M / cell_m))
-    step_m = STEP_M * max(1.0, radius * cell_m / REACH_M)
-    steep = _range_within(filled, radius) > step_m
+    radius = int(REACH_M / cell_m)
+    near = disc(radius) if radius > 1 else np.ones((3, 3), np.uint8)
+    step_m = STEP_M * max(1.0, cell_m / REACH_M)
+    steep = _range_within(filled, near) > step_m
+    # crowns in a wood are joined by necks of one cell
+    steep = cv2.morphologyEx(steep.astype(np.uint8), cv2.MORPH_CLOSE, disc(1)) > 0
     if heights is not None:
-        level = _range_within(nearest_filled(heights), radius) <= step_m
+        level = _range_within(nearest_filled(heights), near) <= step_m
         steep &= ~larger(level & known, BENCH_M2 / cell_m**2, connectivity=4)
     count, label, stats, _ = cv2.connectedComponentsWithStats(
         (known & ~steep).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S
@@ -106,7 +108,7 @@ def cut(relief: Heights, cell_m: float, heights: Heights | None = None) -> Regio
 def _near_walls(heights: Heights, cell_m: float) -> NDArray[np.bool_]:
     """Return the cells within WALL_NEAR_M of a fall that is too steep for an earth bank."""
     radius = max(1, round(WALL_M / cell_m))
-    steep = _range_within(heights, radius) > WALL_SLOPE * 2 * radius * cell_m
+    steep = _range_within(heights, disc(radius)) > WALL_SLOPE * 2 * radius * cell_m
     steep = larger(steep, WALL_M2 / cell_m**2, connectivity=4)
     return grown(steep, WALL_NEAR_M / cell_m)
 
@@ -121,9 +123,8 @@ def _without_small_voids(known: NDArray[np.bool_], cell_m: float) -> NDArray[np.
     return np.asarray(closed[reach:-reach, reach:-reach] > 0)
 
 
-def _range_within(heights: Heights, radius: int) -> Heights:
-    """Return highest minus lowest within *radius* cells."""
-    near = disc(radius)
+def _range_within(heights: Heights, near: NDArray[np.uint8]) -> Heights:
+    """Return highest minus lowest within a structuring element."""
     return np.asarray(cv2.dilate(heights, near) - cv2.erode(heights, near), np.float32)
 
 
@@ -132,17 +133,9 @@ def _widths(
 ) -> NDArray[np.float64]:
     # Land goes on beyond the rim of what was observed, whatever its shape.
     inner = cv2.distanceTransform(((label > 0) | ~seen).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(_largest(label, inner, count) * 2 * cell_m)
-
-
-@njit(cache=True, nogil=True)
-def _largest(label: NDArray[np.int32], values: Heights, count: int) -> Any:
     found = np.zeros(count)
-    for row in range(label.shape[0]):
-        for col in range(label.shape[1]):
-            at = label[row, col]
-            found[at] = max(found[at], values[row, col])
-    return found
+    np.maximum.at(found, label.ravel(), inner.ravel())
+    return np.asarray(found * 2 * cell_m, np.float64)
 
 
 def _border_steps(
@@ -170,7 +163,6 @@ def _border_steps(
     return up / length, down / length, one_sided, rise_m, slopes / np.maximum(up, 1), inside
 
 
-@njit(cache=True, nogil=True)
 def _borders(
     owner: NDArray[np.int32],
     level: Heights,
@@ -179,36 +171,41 @@ def _borders(
     wall: NDArray[np.bool_],
     across_px: float,
     count: int,
-) -> Any:
+) -> NDArray[np.float64]:
     """Return of each region the cells of its border, those where it is higher, where it is lower,
     those where nothing is near, the sum of rises, how many more face one way, in two axes, where it
     falls by no wall, and the area within (by the divergence of places)."""
-    rows, cols = owner.shape
     table = np.zeros((9, count))
-    for row in range(rows):
-        for col in range(cols):
-            one = owner[row, col]
-            for axis in range(2):
-                r, c = row + axis, col + 1 - axis
-                if r >= rows or c >= cols or not (seen[row, col] and seen[r, c]):
-                    continue
-                other = owner[r, c]
-                if one == other:
-                    continue
-                if distance[row, col] + distance[r, c] > across_px:
-                    table[3, one] += 1
-                    table[3, other] += 1
-                    continue
-                table[0, one] += 1
-                table[0, other] += 1
-                rise = level[row, col] - level[r, c]
-                if abs(rise) > MIN_STEP_M:
-                    high, low, way = (one, other, 1) if rise > 0 else (other, one, -1)
-                    table[1, high] += 1
-                    table[2, low] += 1
-                    table[4, high] += abs(rise)
-                    table[5 + axis, high] += way
-                    table[8, high] += way * (row if axis else col) / 2
-                    if not (wall[row, col] or wall[r, c]):
-                        table[7, high] += 1
+
+    def add(row: int, label: NDArray[np.int32], weights: NDArray[Any] | None = None) -> None:
+        table[row] += np.bincount(label, weights=weights, minlength=count)
+
+    cols = owner.shape[1]
+    for axis, ahead in enumerate((1, cols)):
+        between = np.zeros(owner.shape, bool)
+        if axis:
+            between[:-1] = (owner[:-1] != owner[1:]) & seen[:-1] & seen[1:]
+        else:
+            between[:, :-1] = (owner[:, :-1] != owner[:, 1:]) & seen[:, :-1] & seen[:, 1:]
+        here = np.flatnonzero(between)
+        far = distance.ravel()[here] + distance.ravel()[here + ahead] > across_px
+        for side in (here[far], here[far] + ahead):
+            add(3, owner.ravel()[side])
+        here = here[~far]
+        one, other = owner.ravel()[here], owner.ravel()[here + ahead]
+        add(0, one)
+        add(0, other)
+        rise = level.ravel()[here] - level.ravel()[here + ahead]
+        steps = np.abs(rise) > MIN_STEP_M
+        here, one, other, rise = here[steps], one[steps], other[steps], rise[steps]
+        down = rise > 0
+        high, way = np.where(down, one, other), np.where(down, 1, -1)
+        place = here // cols if axis else here % cols
+        gentle = ~(wall.ravel()[here] | wall.ravel()[here + ahead])
+        add(1, high)
+        add(2, np.where(down, other, one))
+        add(4, high, np.abs(rise))
+        add(5 + axis, high, way)
+        add(7, high, gentle)
+        add(8, high, way * place / 2)
     return table

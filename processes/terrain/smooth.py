@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from processes.terrain.blocks import block_means
 
 Heights = NDArray[np.float32]
 
@@ -100,36 +99,16 @@ def _blocks(heights: Heights, trust: Heights | None, step: int) -> tuple[Heights
     Places are in blocks, from the block's middle, along columns and along rows; a block full of
     cells that are trusted weighs 1.
     """
-    trusted = np.empty((0, 0), np.float32) if trust is None else trust
-    w, wx, wy, z = _summed_blocks(heights, trusted, step)
-    return w, wx, wy, z
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _summed_blocks(heights: Heights, trust: Heights, step: int) -> Any:
     rows, cols = heights.shape
-    shape = ((rows + step - 1) // step, (cols + step - 1) // step)
-    w, wx, wy = (
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32),
-    )
-    z = np.zeros(shape, np.float32)
-    share = np.float32(1.0 / step**2)
-    for row in range(rows):
-        y = np.float32((row % step + 0.5) / step - 0.5)
-        for block in range(shape[1]):
-            weight, east, height = np.float32(0), np.float32(0), np.float32(0)
-            for col in range(block * step, min(cols, (block + 1) * step)):
-                here = heights[row, col]
-                if not np.isfinite(here):
-                    continue
-                much = share * trust[row, col] if trust.size else share
-                weight += much
-                east += much * np.float32((col - block * step + 0.5) / step - 0.5)
-                height += much * here
-            w[row // step, block] += weight
-            wx[row // step, block] += east
-            wy[row // step, block] += weight * y
-            z[row // step, block] += height
-    return w, wx, wy, z
+    padded = np.pad(heights, ((0, -rows % step), (0, -cols % step)), constant_values=np.nan)
+    known = np.isfinite(padded)
+    weight = known.astype(np.float32)
+    if trust is not None:
+        weight[:rows, :cols] *= trust
+    z = cv2.multiply(weight, cv2.patchNaNs(padded, 0))
+    if step == 1:
+        still = np.zeros_like(weight)
+        return weight, still, still, z
+    x, y = (((np.arange(n) % step + 0.5) / step - 0.5).astype(np.float32) for n in weight.shape)
+    east, south = weight * y, weight * x[:, None]
+    return tuple(block_means(part, step) for part in (weight, east, south, z))

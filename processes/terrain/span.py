@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.terrain.blocks import block_means
 from processes.terrain.fill import ENOUGH_M, fill
 from processes.terrain.smooth import at_cells, planes
 
@@ -69,13 +70,10 @@ def coarse_means(ground: Heights, step: int) -> Heights:
     """
     rows, cols = ground.shape
     padded = np.pad(ground, ((0, -rows % step), (0, -cols % step)), constant_values=np.nan)
-    blocks = padded.reshape(padded.shape[0] // step, step, -1, step)
-    known = np.isfinite(blocks)
-    count = known.sum(axis=(1, 3))
-    total = np.where(known, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
-    return np.where(count >= ENOUGH * step**2, total / np.maximum(count, 1), np.nan).astype(
-        np.float32
-    )
+    share = block_means(np.isfinite(padded).astype(np.float32), step)
+    level = np.float32(np.nanmean(ground)) if share.any() else np.float32(0)
+    means = block_means(np.nan_to_num(padded - level), step) / np.maximum(share, 1e-6)
+    return np.where(share >= ENOUGH, means + level, np.nan).astype(np.float32)
 
 
 def land(coarse: Heights, cell_m: float) -> Heights:

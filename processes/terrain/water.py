@@ -9,13 +9,12 @@ shore: land around it that is ground, as low all around, and does not fall away 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from processes.terrain.blocks import block_extremes, block_means
 from processes.terrain.nearest import nearest
 from processes.terrain.shapes import disc, grown, larger
 from processes.terrain.smooth import planes
@@ -81,46 +80,39 @@ class Survey:
 
 def survey(dsm: Heights, ground: Heights, marked: Heights | None, step: int) -> Survey:
     """Return what blocks of *step* by *step* cells hold."""
-    mask = np.empty((0, 0), np.float32) if marked is None else np.nan_to_num(marked)
-    return Survey(*_surveyed(dsm, ground, mask, step))
+    rows, cols = dsm.shape
+    rest = ((0, -rows % step), (0, -cols % step))
+    surface, land = (np.pad(z, rest, constant_values=np.nan) for z in (dsm, ground))
+    cells = block_means(np.pad(np.ones(dsm.shape, np.float32), rest), step)
+    known, mean = _known_means(surface, step)
+    bare, height = _known_means(land, step)
+    void = np.isnan(surface)
+    low, _ = block_extremes(np.where(void, np.float32(FAR_M), surface), step)
+    _, high = block_extremes(np.where(void, np.float32(-FAR_M), surface), step)
+    wet = np.zeros(cells.shape, np.float32)
+    if marked is not None:
+        wet = block_means(np.pad((np.nan_to_num(marked) > 0).astype(np.float32), rest), step)
+    return Survey(
+        known=known / cells,
+        low=np.where(known > 0, low, np.nan),
+        high=np.where(known > 0, high, np.nan),
+        mean=mean,
+        ground=np.where(4 * bare >= cells, height, np.nan),
+        marked=wet / cells,
+    )
+
+
+def _known_means(values: Heights, step: int) -> tuple[Heights, Heights]:
+    """Return the share of cells with a height in each block, and their mean, NaN where none has."""
+    known = block_means(np.isfinite(values).astype(np.float32), step)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return known, block_means(np.nan_to_num(values), step) / known
 
 
 def joined(strips: list[Survey]) -> Survey:
     """Return the survey of strips that follow each other southwards."""
     names = Survey.__dataclass_fields__
     return Survey(*(np.concatenate([getattr(s, name) for s in strips]) for name in names))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _surveyed(dsm: Heights, ground: Heights, marked: Heights, step: int) -> Any:
-    rows, cols = dsm.shape
-    shape = ((rows + step - 1) // step, (cols + step - 1) // step)
-    known, wet = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    low, high = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    mean, land = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    for r in range(shape[0]):
-        for c in range(shape[1]):
-            cells, seen, total, least, most = 0, 0, 0.0, np.inf, -np.inf
-            bare, height, water = 0, 0.0, 0
-            for row in range(r * step, min(rows, (r + 1) * step)):
-                for col in range(c * step, min(cols, (c + 1) * step)):
-                    cells += 1
-                    z = dsm[row, col]
-                    if np.isfinite(z):
-                        seen += 1
-                        total += z
-                        least, most = min(least, z), max(most, z)
-                    if np.isfinite(ground[row, col]):
-                        bare += 1
-                        height += ground[row, col]
-                    if marked.size and marked[row, col] > 0:
-                        water += 1
-            known[r, c], wet[r, c] = seen / cells, water / cells
-            if seen:
-                low[r, c], high[r, c], mean[r, c] = least, most, total / seen
-            if 4 * bare >= cells:
-                land[r, c] = height / bare
-    return known, low, high, mean, land, wet
 
 
 def water_levels(

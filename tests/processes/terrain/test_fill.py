@@ -44,6 +44,17 @@ def test_known_cells_are_not_touched():
     np.testing.assert_array_equal(fill(heights)[known], heights[known])
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_no_filled_cell_is_beyond_what_is_known(seed):
+    """Full steps of the coarse corrections overshot beside odd rims, and grew without end."""
+    rng = np.random.default_rng(seed)
+    heights = rng.normal(size=rng.integers(2, 60, 2)).astype(np.float32)
+    heights[rng.random(heights.shape) < rng.choice([0.1, 0.5, 0.9, 0.99])] = np.nan
+    heights[:, heights.shape[1] // 2 :] = np.nan
+    heights[0, 0] = 0
+    assert np.abs(fill(heights)).max() <= np.nanmax(np.abs(heights)) + 0.01
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (2, 3), (5, 5), (64, 3)])
 def test_small_and_narrow_arrays(shape):
     heights = np.full(shape, np.nan, np.float32)
