@@ -56,7 +56,10 @@ PIXEL_BYTES = 150.0
 """… and what one takes for each of its pixels, margins included."""
 POINT_BYTES = 40.0
 """What a point cloud takes besides, for each pixel and pair."""
-MARGIN_M = 40.0
+MARGIN_M, MARGIN_PX = 20.0, 40
+"""What a block sees beyond its border, the larger of the two. With 16 m and with 40 m as many cells
+of a dense town differ from those of one block (1 in 7000 by 5 cm or more, filled ones 1 in 3000).
+"""
 
 
 class DsmInputs(Inputs):
@@ -154,7 +157,7 @@ def measured(
         [*layers, points] if points else layers,
         _kernel(scene, area, workers=kernel_workers, points=points is not None),
         grid=grid,
-        margin_m=MARGIN_M,
+        margin_m=max(MARGIN_M, MARGIN_PX * scene.gsd_m),
         block_px=block_px,
         cell_bytes=(PIXEL_BYTES + (POINT_BYTES * len(scene.pairs) if points else 0))
         * max(grid.cell_m / scene.gsd_m, 1.0) ** 2,
