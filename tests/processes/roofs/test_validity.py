@@ -106,6 +106,27 @@ def test_a_spike_through_the_floor_is_a_self_intersection():
     assert codes(spike) == {306}
 
 
+def test_a_corner_drawn_through_the_wall_opposite_is_a_self_intersection():
+    """A court whose corner leaves the house: every wall stays a plane, the floor does not."""
+    column = (COURT.vertices[:, :2] == [5, 5]).all(axis=1)
+    beyond = COURT.vertices + np.where(column[:, None], [-10.0, 0, 0], 0)
+    assert codes(replace(COURT, vertices=beyond)) == {201}
+
+
+def test_a_roof_let_down_into_the_floor_is_no_shell():
+    assert codes(replace(COURT, vertices=COURT.vertices * [1, 1, 0])) == {102}
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 17.0, 45.0])
+def test_walls_cut_in_pieces_are_sound(turn_deg):
+    """Corners along a straight wall are no spikes, whichever way it runs."""
+    many = tidy(box(0, 0, 20, 20).segmentize(2.5))[0]
+    solid = extrude(many, 0.0, 6.0)
+    c, s = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    turned = solid.vertices @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    assert faults(replace(solid, vertices=turned)) == []
+
+
 def test_sound_solids_pass():
     assert faults(CUBE) == []
     assert faults(COURT) == []
