@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -24,6 +25,10 @@ LONG = (
     "test_sensors.py", "test_sgm_gpu.py", "test_blocks.py",
 )  # fmt: skip
 """Files that take longest; the first of them mostly computes, the second mostly waits."""
+
+# how long an example takes says how busy the machine is, and what was compiled
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # torch's threads wait by spinning, which takes the cores from the other processes of the suite
 os.environ.setdefault("OMP_NUM_THREADS", "1")

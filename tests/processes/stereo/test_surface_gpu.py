@@ -192,8 +192,8 @@ def test_planes_refine_alike(torch: Any, device: str) -> None:
     from processes.stereo.planes_gpu import refine
 
     rng = np.random.default_rng(7)
-    row, col = np.mgrid[:60, :70]
-    disparity = (0.1 * row - 0.05 * col + 6.0 * (col > 35)).astype(np.float32)
+    row, col = np.mgrid[:40, :50]
+    disparity = (0.1 * row - 0.05 * col + 6.0 * (col > 25)).astype(np.float32)
     disparity += rng.normal(0, 0.2, disparity.shape).astype(np.float32)
     matched = rng.random(disparity.shape) < 0.8
     wanted = matched | (rng.random(disparity.shape) < 0.5)
