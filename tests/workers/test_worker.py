@@ -131,41 +131,42 @@ def test_a_worker_that_was_killed_leaves_no_process_and_another_takes_over(alone
         assert alone.until(job_id, "successful").attempts == 2
 
 
-def test_jobs_find_the_worker_they_need(alone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_find_the_worker_they_need(shared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def sent(*, gpu: bool) -> jobs.Job:
-        job = jobs.create(alone.conn, "echo", {"inputs": {"pause": 0}}, gpu=gpu)
-        enqueue(alone.app, job.id, job.queue)
+        job = jobs.create(shared.conn, "echo", {"inputs": {"pause": 0}}, gpu=gpu)
+        enqueue(shared.app, job.id, job.queue)
         return job
 
-    with worker_process(alone.settings):
-        monkeypatch.setenv("OROGRAPH_QUEUES", "gpu")
-        with worker_process(alone.settings) as big:
-            alone.present("cpu", "gpu")
-            light, heavy = sent(gpu=False), sent(gpu=True)
-            assert (light.queue, heavy.queue) == ("cpu", "gpu")
-            alone.until(light.id, "successful")
-            alone.until(heavy.id, "successful")
-            family = psutil.Process(big.pid).children(recursive=True)
-            big.kill()
-            psutil.wait_procs(family, timeout=5)
-            waiting = sent(gpu=True)  # nobody knows yet
-            assert waiting.queue == "gpu"
-            assert alone.until(waiting.id, "successful").queue == "cpu"
+    monkeypatch.setenv("OROGRAPH_QUEUES", "gpu")
+    with worker_process(shared.settings) as big:
+        shared.present("cpu", "gpu")
+        light, heavy = sent(gpu=False), sent(gpu=True)
+        assert (light.queue, heavy.queue) == ("cpu", "gpu")
+        shared.until(light.id, "successful")
+        shared.until(heavy.id, "successful")
+        family = psutil.Process(big.pid).children(recursive=True)
+        big.kill()
+        psutil.wait_procs(family, timeout=5)
+        waiting = sent(gpu=True)  # nobody knows yet
+        assert waiting.queue == "gpu"
+        assert shared.until(waiting.id, "successful").queue == "cpu"
 
 
-def test_two_workers_take_two_jobs_side_by_side(alone: Any) -> None:
+def test_two_workers_take_two_jobs_side_by_side(shared: Any) -> None:
     holder = "SELECT worker FROM orograph.job WHERE id = %s"
-    with worker_process(alone.settings), worker_process(alone.settings):
-        both = [alone.send(pause=5), alone.send(pause=5)]
+    with worker_process(shared.settings):
+        both = [shared.send(pause=600), shared.send(pause=600)]
         for job_id in both:
-            alone.until(job_id, "running", "successful")
-        # neither waited for the other: each has a worker of its own, at the same time
-        assert {alone.job(job_id).status for job_id in both} == {"running"}
-        found = [alone.conn.execute(holder, (job_id,)).fetchone() for job_id in both]
+            shared.until(job_id, "running")
+        # neither waits for the other: each has a worker of its own, at the same time
+        assert {shared.job(job_id).status for job_id in both} == {"running"}
+        found = [shared.conn.execute(holder, (job_id,)).fetchone() for job_id in both]
         assert None not in found
         assert found[0] != found[1]
+        assert [shared.job(job_id).attempts for job_id in both] == [1, 1]
         for job_id in both:
-            assert alone.until(job_id, "successful").attempts == 1
+            jobs.dismiss(shared.conn, job_id)
+        shared.until(shared.send(message="both are free"), "successful")
 
 
 def test_a_worker_that_stops_hands_its_job_back(alone: Any) -> None:
