@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.nearest import nearest_filled
-from processes.terrain.shapes import disc, grown, open_parts
+from processes.terrain.shapes import disc, grown, larger, open_parts
 from processes.terrain.smooth import local_planes, planes
 
 BROAD_M = (8.0, 8.0, 5.0)
@@ -23,10 +23,12 @@ windows see the wall. It is asked what the ground beyond says, within this reach
 SHADOW_LIFT_M, TERRACE_M, SHADOW_TRUST = 0.2, 1.2, 0.02
 """… and left out if it is higher by more, but not by a terrace. With nothing beyond, it answers
 for itself."""
+TERRACE_M2 = 25.0
+"""A terrace is no smaller: such are sheds and ramps that lean on the ground."""
 FINE_M = 2.0
 CREST_M, CREST_OPEN = 7.0, 0.5
 """A hill that was dropped is so wide at least, and so much of its rim goes on into the ground."""
-ROUNDS = 4
+ROUNDS = 2
 CREPT_M, CREPT_REACH_M = 3.0, 8.0
 """So near to what stands up, cells so much higher than the broad plane agree with a fine one only
 where cells beside them drew it on, from a slope onto a roof."""
@@ -79,7 +81,8 @@ def _lifted(seen: Heights, away_m: Heights, cell_m: float) -> NDArray[np.bool_]:
     trust = np.where(near, SHADOW_TRUST, 1.0).astype(np.float32)
     beyond, _ = planes(seen, SHADOW_REACH_M / cell_m, trust=trust)
     lift = seen - beyond
-    return np.asarray(near & (lift > SHADOW_LIFT_M) & (lift < TERRACE_M))
+    high = larger(near & (lift >= TERRACE_M), TERRACE_M2 / cell_m**2)
+    return np.asarray(near & (lift > SHADOW_LIFT_M) & ~high)
 
 
 def _crests(heights: Heights, kept: Heights, cell_m: float) -> NDArray[np.bool_]:

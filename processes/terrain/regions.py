@@ -134,7 +134,8 @@ def _widths(
     # Land goes on beyond the rim of what was observed, whatever its shape.
     inner = cv2.distanceTransform(((label > 0) | ~seen).astype(np.uint8), cv2.DIST_L2, 5)
     found = np.zeros(count)
-    np.maximum.at(found, label.ravel(), inner.ravel())
+    at = np.flatnonzero(inner == cv2.dilate(inner, np.ones((3, 3), np.uint8)))
+    np.maximum.at(found, label.ravel()[at], inner.ravel()[at])
     return np.asarray(found * 2 * cell_m, np.float64)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.blocks import block_means
-from processes.terrain.fill import ENOUGH_M, fill
+from processes.terrain.fill import fill
 from processes.terrain.smooth import at_cells, planes
 
 COARSE_M, ROUGH_M = 4.0, 2.0
@@ -20,11 +20,14 @@ REACHES_M = (160.0, 40.0)
 TRUST = 0.1
 """Share of known weight at which a plane counts as much as the broader one behind it."""
 ENOUGH = 0.25
+NEAR_ENOUGH_M = 0.1
+"""When the fine membrane is good: its coarse part is right at once, and its mean error then is a
+hundredth of this."""
 
 Heights = NDArray[np.float32]
 
 
-def spanned(ground: Heights, cell_m: float, enough_m: float = ENOUGH_M) -> Heights:
+def spanned(ground: Heights, cell_m: float, enough_m: float = NEAR_ENOUGH_M) -> Heights:
     """Return *ground* with its unknown cells filled; all NaN where nothing is known."""
     if not np.isfinite(ground).any():
         return ground.copy()
@@ -45,7 +48,7 @@ def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
     return at_cells(spanned(rough, step * cell_m), step, ground.shape)
 
 
-def spanned_about(ground: Heights, base: Heights, enough_m: float = ENOUGH_M) -> Heights:
+def spanned_about(ground: Heights, base: Heights, enough_m: float = NEAR_ENOUGH_M) -> Heights:
     """Return *ground* with its unknown cells joined to *base*, a gap-free coarse surface.
 
     On the rim of the window unknown cells are the base itself, so that far from any ground two
