@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -127,6 +129,28 @@ def settings(database: str, broker: str, tmp_path: Path) -> Settings:
     for name in FOLDERS:
         (tmp_path / name).mkdir()
     return Settings(data=tmp_path, database_url=database, broker_url=broker)
+
+
+@pytest.fixture(scope="session")
+def left_over() -> Callable[..., list[psutil.Process]]:
+    """A function that waits for processes to end; returns those that still run after a time.
+
+    One that ended but is not yet taken note of by its parent (PID 1, by then) does not run.
+    """
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def waited(family: list[psutil.Process], patience_s: float) -> list[psutil.Process]:
+        end = time.monotonic() + patience_s
+        while (found := list(filter(runs, family))) and time.monotonic() < end:
+            time.sleep(0.02)
+        return found
+
+    return waited
 
 
 # -- a finished product

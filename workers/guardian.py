@@ -287,9 +287,18 @@ def _living(parent: int) -> list[int]:
     """Return the processes below and including *parent* that run."""
     try:
         family = [process := psutil.Process(parent), *process.children(recursive=True)]
-        return [member.pid for member in family if member.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
         return []
+    return [member.pid for member in family if _runs(member.pid)]
+
+
+def _runs(pid: int) -> bool:
+    """Say whether a process computes still; one that ended may long be listed, as in a container
+    whose first process is slow to take note."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end(celery: subprocess.Popen[bytes]) -> None:
@@ -297,7 +306,9 @@ def _end(celery: subprocess.Popen[bytes]) -> None:
     family = _living(celery.pid)
     celery.kill()
     celery.wait()
-    psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=5)
+    end = time.monotonic() + 5
+    while any(map(_runs, family)) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _checked(settings: WorkerSettings) -> int:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from server.local import Stack, migrate, services, stack, wait
 from server.private import CannotStart, Parts, free_port, postgis, redis
 from server.settings import Settings
 
+LeftOver = Callable[[list[psutil.Process], float], list[psutil.Process]]
 PATIENCE_S = 60.0
 COLUMNS = (
     "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
@@ -53,7 +54,7 @@ def until_up(running: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(running.pid).children(recursive=True)
 
 
-def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path) -> None:
+def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path, left_over: LeftOver) -> None:
     port = free_port()
     running = start(data, port)
     family = until_up(running)
@@ -75,22 +76,24 @@ def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path) -> None:
     out, err = running.communicate(timeout=PATIENCE_S)
     assert (running.returncode, err) == (0, "")
     assert out.endswith("Orograph has stopped.\n")
-    assert not psutil.wait_procs(family, timeout=1)[1]
+    assert not left_over(family, 1)
     assert "database system is shut down" in (data / "log/postgres.log").read_text()
 
 
-def test_a_stack_that_was_killed_leaves_no_process_and_starts_again(data: Path) -> None:
+def test_a_stack_that_was_killed_leaves_no_process_and_starts_again(
+    data: Path, left_over: LeftOver
+) -> None:
     running = start(data, free_port())
     family = until_up(running)
     running.kill()
     running.communicate()
-    assert not psutil.wait_procs(family, timeout=15)[1]
+    assert not left_over(family, 15)
     again = start(data, free_port())
     family = until_up(again)
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0
-    assert not psutil.wait_procs(family, timeout=1)[1]
+    assert not left_over(family, 1)
 
 
 def test_one_s_own_database_and_broker_are_used_and_left_alone(
