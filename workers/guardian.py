@@ -296,7 +296,7 @@ def _runs(pid: int) -> bool:
     """Say whether a process computes still; one that ended may long be listed, as in a container
     whose first process is slow to take note."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
