@@ -21,6 +21,8 @@ BIN := .venv/bin
 VIEWER := tiles/viewer/node_modules/.made
 JUDGES := tests/node/node_modules/.made
 SOURCES := server processes catalog tiles workers tests
+# what one process of the tests has compiled, the many others need not compile again
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
