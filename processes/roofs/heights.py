@@ -34,7 +34,7 @@ class NoHeights(Exception):
 
 @dataclass(frozen=True)
 class Heights:
-    """Ellipsoidal heights of one building, metres. All but the ground are of the roof."""
+    """Ellipsoidal heights of one building, metres. All but the ground are of the roof as read."""
 
     base_m: float
     """Lowest terrain under the outline: where a solid must start to stand on a slope."""
@@ -47,7 +47,8 @@ class Heights:
     max_m: float
     """98th percentile of the surface: the highest roof, without aerials and single bad cells."""
     roof_m: float
-    """Height of the flat roof that stands for this one."""
+    """Height of the flat roof that stands for this one: half of the whole roof is higher. Of all
+    flat roofs it differs least from the heights."""
     cells: int
     """Surface cells that were read."""
     inset_m: float
@@ -159,8 +160,9 @@ def measure(cells: Under, inset_m: float, ground: Under) -> Heights:
     terrain = ground.z[np.isfinite(ground.z)]
     if not len(terrain):
         raise NoHeights("no terrain heights under the outline")
-    z = cells.z[(cells.depth_m >= inset_m) & np.isfinite(cells.z)]
-    low, median, high = np.percentile(z, (5, 50, 98))
+    asked = (cells.depth_m >= inset_m) & np.isfinite(cells.z)
+    z = np.sort(cells.z[asked])
+    low, median, high = _quantiles(z, np.array([0.05, 0.5, 0.98]))
     return Heights(
         base_m=float(terrain.min()),
         ground_m=float(terrain.mean()),
@@ -168,10 +170,31 @@ def measure(cells: Under, inset_m: float, ground: Under) -> Heights:
         mean_m=float(z.mean()),
         median_m=float(median),
         max_m=float(high),
-        roof_m=float(median),  # of all flat roofs the median differs least from the heights
+        roof_m=float(np.median(np.concatenate([z, _rim(cells, asked, inset_m)]))),
         cells=len(z),
         inset_m=inset_m,
     )
+
+
+def _rim(cells: Under, asked: NDArray[np.bool_], inset_m: float) -> NDArray[np.float64]:
+    """Return the heights that the rim must have, which is not asked, one a cell, lowest first.
+
+    On a sloping roof the rim is lower than the rest. From the ring beside it to the next, as wide,
+    each quantile of the heights rises by a little, and from the rim to that ring by as much.
+    """
+    count = int(np.count_nonzero(cells.depth_m < inset_m))
+    depth_m, z = cells.depth_m[asked], cells.z[asked]
+    first = depth_m < 2 * inset_m
+    second = ~first & (depth_m < 3 * inset_m)
+    if min(np.count_nonzero(first), np.count_nonzero(second)) < FEWEST_CELLS:
+        return z[:0]
+    at = (np.arange(count) + 0.5) / max(count, 1)
+    return 2 * _quantiles(np.sort(z[first]), at) - _quantiles(np.sort(z[second]), at)
+
+
+def _quantiles(ordered: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles of sorted values; `np.percentile` takes ten times as long."""
+    return np.interp(at * (len(ordered) - 1), np.arange(len(ordered)), ordered)
 
 
 def window_over(bounds: tuple[float, float, float, float], grid: Grid) -> tuple[int, int, int, int]:

@@ -57,18 +57,16 @@ class Rectangle:
     axes: Floats
     """(2, 2): the unit vectors along and across the ridge as columns."""
 
-    def inside(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        along, across = self._uv(x, y)
-        return np.asarray((along <= self.half[0] + 1e-6) & (across <= self.half[1] + 1e-6))
+    def over(self, kind: str, x: Floats, y: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """Return what lies in the rectangle, and its horizontal distance from the eaves.
 
-    def rise(self, kind: str, x: Floats, y: Floats) -> Floats:
-        """Return the horizontal distance from the eaves, which the slope turns into a rise."""
-        along, across = self._uv(x, y)
-        if kind == "shed":
-            uv = (np.column_stack([x, y]) - self.middle) @ self.axes
-            return np.asarray(self.half[1] + uv[:, 1])
-        rise = self.half[1] - across
-        return np.minimum(rise, self.half[0] - along) if kind == "hip" else rise
+        The slope turns that distance into a rise.
+        """
+        u, v = ((np.column_stack([x, y]) - self.middle) @ self.axes).T
+        along, across = np.abs(u), np.abs(v)
+        inside = (along <= self.half[0] + 1e-6) & (across <= self.half[1] + 1e-6)
+        rise = self.half[1] + v if kind == "shed" else self.half[1] - across
+        return inside, np.minimum(rise, self.half[0] - along) if kind == "hip" else rise
 
     def planes(self, kind: str, level: float, slope: float) -> Planes:
         """Return the planes whose lowest is the wing's roof."""
@@ -91,10 +89,6 @@ class Rectangle:
     def corners(self) -> Floats:
         signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
         return np.asarray(self.middle + (signs * self.half) @ self.axes.T)
-
-    def _uv(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        uv = (np.column_stack([x, y]) - self.middle) @ self.axes
-        return np.abs(uv[:, 0]), np.abs(uv[:, 1])
 
 
 @dataclass(frozen=True)
@@ -288,10 +282,8 @@ def _fitted(
     """Return the least-squares roof of given kinds; None where it is no roof."""
     if all(kind == "flat" for kind in kinds):
         cells = replace(cells, keep=SHARP)  # a surface keeps walls, it rounds creases
-    inside = np.array([wing.inside(cells.x, cells.y) for wing in plan])
-    rises = np.array(
-        [wing.rise(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
-    )
+    both = [wing.over(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
+    inside, rises = (np.array(one) for one in zip(*both, strict=True))
     slope = np.array([0.0 if kind == "flat" else 0.6 for kind in kinds])
     level = _first_levels(inside, slope[:, None] * rises, cells)
     residual: NDArray[np.floating] = np.zeros(len(cells.z))
@@ -307,7 +299,9 @@ def _fitted(
         sloped = np.array([kind != "flat" for kind in kinds])
         groups = _groups(sloped, tied)
         for group in groups:
-            mine = np.isin(top, group) & ~none
+            belongs = np.zeros(len(plan), np.bool_)
+            belongs[group] = True
+            mine = belongs[top] & ~none
             columns.append(cells(mine.astype(float)))
             names.append((group, True))
             if sloped[group[0]]:

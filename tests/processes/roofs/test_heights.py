@@ -63,6 +63,21 @@ def test_single_wrong_cells_do_not_set_the_extremes():
     assert measured(HOUSE, dsm, dtm).max_m == 150.0
 
 
+@pytest.mark.parametrize("half_m", [4.0, 6.0, 9.0])
+@pytest.mark.parametrize("hip", [False, True])
+def test_the_rim_that_is_not_read_counts_as_the_lowest_part_of_a_roof(half_m, hip):
+    x, y = GRID.xy(*np.mgrid[0:200, 0:200])
+    rise = half_m - np.abs(y - 5290040)
+    if hip:
+        rise = np.minimum(rise, 11 - np.abs(x - 431026))
+    house = box(431015, 5290040 - half_m, 431037, 5290040 + half_m)
+    dsm, dtm = raster(150 + 0.7 * rise), scene()[1]
+    inside = shapely.contains_xy(house, x, y)
+    found = measured(house, dsm, dtm)
+    assert found.roof_m == pytest.approx(np.median(dsm.values[inside]), abs=0.2)
+    assert found.median_m > found.roof_m + 0.15
+
+
 def test_a_shed_is_read_without_inset():
     shed = box(431020, 5290030, 431021.8, 5290032)
     dsm, dtm = scene()

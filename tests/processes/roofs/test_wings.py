@@ -33,8 +33,8 @@ def surface(outline, turn, kind="gable", annex=None, noise_m=0.1):
     x, y = x[inside], y[inside]
     z = np.full(len(x), -np.inf)
     for wing in rectangles(outline):
-        rise = 150 + SLOPE * wing.rise(kind, x, y)
-        z = np.where(wing.inside(x, y), np.maximum(z, rise), z)
+        inside, rise = wing.over(kind, x, y)
+        z = np.where(inside, np.maximum(z, 150 + SLOPE * rise), z)
     if annex is not None:
         z = np.where(shapely.contains_xy(annex, x, y), 147.0, z)
     z += rng.normal(0, noise_m, len(z))
