@@ -34,6 +34,8 @@ MASK_VALUES = {
     "5": "water",
 }
 STRIP_ROWS = 512
+PER_METRE = 1024
+"""Heights are kept in steps of one part in so many of a metre."""
 
 
 class DtmInputs(Inputs):
@@ -125,8 +127,8 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         dtm[inner] = np.where(known | np.isfinite(dsm.values[inner]), bare, np.nan)
         mask = _origins(dtm, ground.values, dsm.values, bridge.values > 0, wet)
         return (
-            Raster(dtm, dsm.grid),
-            Raster(dsm.values - dtm, dsm.grid),
+            Raster(_short(dtm), dsm.grid),
+            Raster(_short(dsm.values - dtm), dsm.grid),
             Raster(mask, dsm.grid),
         )
 
@@ -145,6 +147,11 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     )
     work.progress(1.0, "terrain model written")
     return DtmOutputs(dtm=dtm, ndsm=ndsm, terrain_mask=mask)
+
+
+def _short(heights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return *heights* to the millimetre, in binary: files half as large, and written faster."""
+    return np.rint(heights * np.float32(PER_METRE)) / np.float32(PER_METRE)
 
 
 def _origins(

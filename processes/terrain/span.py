@@ -8,6 +8,7 @@ large the area is, and once finely, block by block, about the coarse one.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,9 +75,8 @@ def coarse_means(ground: Heights, step: int) -> Heights:
     rows, cols = ground.shape
     padded = np.pad(ground, ((0, -rows % step), (0, -cols % step)), constant_values=np.nan)
     share = block_means(np.isfinite(padded).astype(np.float32), step)
-    level = np.float32(np.nanmean(ground)) if share.any() else np.float32(0)
-    means = block_means(np.nan_to_num(padded - level), step) / np.maximum(share, 1e-6)
-    return np.where(share >= ENOUGH, means + level, np.nan).astype(np.float32)
+    means = block_means(cv2.patchNaNs(padded, 0), step) / np.maximum(share, 1e-6)
+    return np.where(share >= ENOUGH, means, np.nan).astype(np.float32)
 
 
 def land(coarse: Heights, cell_m: float) -> Heights:
