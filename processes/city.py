@@ -93,7 +93,11 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
     outlines = work.step(
         FOOTPRINTS,
         FootprintsInputs(
-            dsm=surface.dsm, dtm=ground.dtm, ortho=ortho, terrain_mask=ground.terrain_mask
+            dsm=surface.dsm,
+            dtm=ground.dtm,
+            ortho=ortho,
+            ortho_mask=surface.ortho_mask,
+            terrain_mask=ground.terrain_mask,
         ),
         until=0.88,
     )

@@ -37,6 +37,8 @@ FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
 """A tile is read again with twice the margin while a building it owns is cut by the window."""
 CONTEXT_M = 60.0
 """What is read around the buildings of a tile: what they are compared with, what shades them."""
+FLOOR_M = 2.2
+"""What is lower was filled from the ground, where it was filled."""
 BUILDING_CODE = 1
 """What process segment writes where a building is."""
 BRIDGE_CODE = 3
@@ -52,6 +54,11 @@ class FootprintsInputs(Inputs):
         default=None,
         description="True orthoimage on the grid of dsm; bands named red, green, blue, nir are "
         "used. Without it, or without nir, trees are told from houses by shape or less well.",
+    )
+    ortho_mask: Asset | None = Field(
+        default=None,
+        description="Where heights come from, as process dsm says, on the grid of dsm: beside "
+        "roofs, colour alone tells what the cells are whose heights were filled. Used with ortho.",
     )
     terrain_mask: Asset | None = Field(
         default=None,
@@ -104,7 +111,7 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     """Segment in blocks, then draw building by building, tile by tile."""
     from processes.outlines.regularise import Taste
 
-    scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work)
+    scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work, ortho_mask=inputs.ortho_mask)
     cell_m = scene.grid.cell_m
     work.progress(0.0, "looking at the scene")
     segment, sources, margin_m = _mask_kernel(inputs, scene, work)
@@ -242,7 +249,7 @@ def _drawn(
     block: int,
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
-    from processes.outlines.attached import parts
+    from processes.outlines.attached import grown, parts
     from processes.outlines.segment import buildings_only, off_decks
     from processes.outlines.trace import groups
 
@@ -266,9 +273,10 @@ def _drawn(
     if decks is not None:
         own = off_decks(own, decks(top, left, *size), taste.cell_m)
     own = buildings_only(own, piece, taste.cell_m)
-    labels = parts(
-        own, piece.surface, taste.cell_m, piece.bands, shadow=_shadow(scene, piece.surface)
-    )
+    # houses are told apart where heights are known: roofs filled from the ground are added after
+    seen = own if piece.filled is None else own & ~(piece.filled & (piece.above_ground < FLOOR_M))
+    shadow = _shadow(scene, piece.surface)
+    labels = grown(parts(seen, piece.surface, taste.cell_m, piece.bands, shadow=shadow), own)
     found: list[Building] = []
     for group in groups(labels):
         found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)

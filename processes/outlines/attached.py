@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from processes.outlines import terraces
+from processes.outlines.near import nearest
 from processes.outlines.partywalls import BRIGHTNESS, COLOUR, HEIGHT, Reach, Runs, scan
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
 
@@ -113,6 +114,17 @@ def parts(
             break
         pending = fresh
     return terraces.divided(labels, cell_m)
+
+
+def grown(labels: NDArray[np.int32], mask: Mask, reach_px: float = 8.0) -> NDArray[np.int32]:
+    """Return parts with the cells of a mask that have none: they go to the nearest part."""
+    rest = mask & (labels == 0)
+    if not rest.any():
+        return labels
+    found = nearest(labels > 0, rest, reach_px)
+    labels = labels.copy()
+    labels[rest] = np.where(found < 0, 0, labels.ravel()[found])
+    return labels
 
 
 def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]:

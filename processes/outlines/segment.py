@@ -11,7 +11,7 @@ rough old roofs are lost. Each step down costs precision, none stops a run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -52,6 +52,8 @@ class Sample:
     surface: Floats
     above_ground: Floats
     bands: Mapping[str, Floats]
+    filled: Mask | None = None
+    """Cells whose heights were filled from around, so that colour alone can tell, if known."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ def building_mask(
     else:
         rough = roughness(sample.surface, cell_m)
         mask = raised & ~_vegetation(green, raised, rough, found)
+        if sample.filled is not None:
+            leafy = np.nan_to_num(green, nan=-1.0) > found.greenness
+            sample = replace(sample, filled=sample.filled & ~leafy)
     return tidied(mask, sample, cell_m, rules)
 
 
@@ -130,7 +135,7 @@ def tidied(
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     if peeled:
         mask = _peeled(mask, sample.above_ground, cell_m)
-    mask = sharpened(mask, sample.bands, cell_m)
+    mask = sharpened(mask, sample.bands, cell_m, filled=sample.filled)
     mask = _opened(mask, cell_m, rules.min_width_m / 2)
     mask = without_small_holes(mask, cell_m, rules.min_courtyard_m2)
     return without_small_parts(mask, cell_m, rules.min_area_m2)

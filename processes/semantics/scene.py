@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_PX = 3, 384
 """A scene is judged on SAMPLES × SAMPLES windows of it."""
+FILLED_CODES = (2, 3)
+"""What process dsm writes in `ortho_mask` where no image pair saw the ground: it was filled."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Scene:
     ground: RasterSource
     ortho: RasterSource | None
     grid: Grid
+    origins: RasterSource | None = None
+    """Where heights come from; asked only beside an orthoimage."""
 
     def read(self, row0: int, col0: int, height: int, width: int) -> Sample:
         """Return a window, NaN where it sticks out."""
@@ -36,12 +40,16 @@ class Scene:
         if self.ortho is None:
             return sample(dsm, dtm, None, ())
         pixels = _read(self.ortho, self.grid, row0, col0, height, width)
-        return sample(dsm, dtm, pixels, self.ortho.band_names)
+        if self.origins is None:
+            return sample(dsm, dtm, pixels, self.ortho.band_names)
+        origins = _read(self.origins, self.grid, row0, col0, height, width)[0]
+        return sample(dsm, dtm, pixels, self.ortho.band_names, origins)
 
     @property
     def sources(self) -> list[RasterSource]:
         """What `map_blocks` reads for `piece`."""
-        return [self.surface, self.ground, *([self.ortho] if self.ortho else [])]
+        seen = [source for source in (self.ortho, self.origins) if source is not None]
+        return [self.surface, self.ground, *seen]
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -61,23 +69,42 @@ def corner(scene: Grid, block: Grid) -> tuple[int, int]:
     return round(float(row)), round(float(col))
 
 
-def piece(names: Sequence[str], dsm: Raster, dtm: Raster, ortho: Raster | None = None) -> Sample:
+def piece(
+    names: Sequence[str],
+    dsm: Raster,
+    dtm: Raster,
+    ortho: Raster | None = None,
+    origins: Raster | None = None,
+) -> Sample:
     """Return the blocks that a kernel gets of `Scene.sources` as a sample."""
     pixels = None if ortho is None else np.atleast_3d(ortho.values.T).T
-    return sample(dsm.values, dtm.values, pixels, names)
+    codes = None if origins is None else origins.values
+    return sample(dsm.values, dtm.values, pixels, names, codes)
 
 
 def sample(
-    dsm: NDArray[Any], dtm: NDArray[Any], pixels: NDArray[Any] | None, names: Sequence[str]
+    dsm: NDArray[Any],
+    dtm: NDArray[Any],
+    pixels: NDArray[Any] | None,
+    names: Sequence[str],
+    origins: NDArray[Any] | None = None,
 ) -> Sample:
     """Return heights and named bands as the segmenter takes them."""
     from processes.outlines.segment import Sample
 
     bands = {} if pixels is None else dict(zip(names, pixels, strict=True))
-    return Sample(dsm, dsm - dtm, bands)
+    filled = None if origins is None else np.isin(np.nan_to_num(origins), FILLED_CODES)
+    return Sample(dsm, dsm - dtm, bands, filled)
 
 
-def opened(dsm: Asset, dtm: Asset, ortho_asset: Asset | None, work: Workspace) -> Scene:
+def opened(
+    dsm: Asset,
+    dtm: Asset,
+    ortho_asset: Asset | None,
+    work: Workspace,
+    *,
+    ortho_mask: Asset | None = None,
+) -> Scene:
     """Open a scene. Raises InvalidInput, and GridMismatch where its lattices differ."""
     surface, ground = work.open_raster(dsm), work.open_raster(dtm)
     ortho = work.open_raster(ortho_asset) if ortho_asset else None
@@ -89,7 +116,10 @@ def opened(dsm: Asset, dtm: Asset, ortho_asset: Asset | None, work: Workspace) -
     offset(ground, surface.grid)
     if ortho is not None:
         offset(ortho, surface.grid)
-    return Scene(surface, ground, ortho, surface.grid)
+    origins = work.open_raster(ortho_mask) if ortho is not None and ortho_mask else None
+    if origins is not None:
+        offset(origins, surface.grid)
+    return Scene(surface, ground, ortho, surface.grid, origins)
 
 
 def offset(source: RasterSource, grid: Grid) -> tuple[int, int]:

@@ -154,3 +154,29 @@ def test_grids_that_differ_are_refused(work):
     two = work.write_raster("two", Raster(np.stack([values, values]), grid))
     with pytest.raises(InvalidInput, match="2 bands"):
         made(work, two, dtm)
+
+
+def test_half_a_roof_that_was_filled_from_the_ground_is_drawn_by_its_colour(work):
+    """One image does not show the slope away from it: the surface has ground there."""
+    dsm, dtm = scene(work, [(shapely.box(40, 20, 60, 30), 8.0)])
+    grid = work.open_raster(dsm).grid
+    x, y = grid.xy(*np.mgrid[: grid.height, : grid.width])
+    heights, ground = (work.open_raster(asset).read()[0] for asset in (dsm, dtm))
+    # the last 2 m of the roof, and as much of the grass behind it
+    lost = shapely.contains_xy(shapely.box(40, 28, 60, 32), x - 500000, y - 5e6)
+    lower = Raster(np.where(lost, ground, heights), grid)
+    dsm = work.write_raster("lower", lower)
+    rng = np.random.default_rng(8)
+    roof = shapely.contains_xy(shapely.box(40, 20, 60, 30), x - 500000, y - 5e6)
+    pixels = np.where(roof, [[[600]], [[500]]], [[[200]], [[500]]])
+    pixels = (pixels * rng.normal(1, 0.03, pixels.shape)).astype(np.uint16)
+    layer = Layer("ortho", "uint16", band_names=["red", "nir"])
+    ortho = work.write_raster(layer, Raster(pixels, grid))
+    codes = np.where(lost, 2, 1).astype(np.uint8)
+    origins = work.write_raster(Layer("ortho_mask", "uint8"), Raster(codes, grid))
+    true = shapely.box(500040, 5e6 + 20, 500060, 5e6 + 30)
+    blind = made(work, dsm, dtm, ortho=ortho)
+    told = made(work, dsm, dtm, ortho=ortho, ortho_mask=origins)
+    assert len(blind) == len(told) == 1
+    assert iou(blind.geometry[0], true) < 0.85
+    assert iou(told.geometry[0], true) > 0.95

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from processes.outlines.attached import parts
+from processes.outlines.attached import grown, parts
 
 CELL_M = 0.5
 
@@ -127,3 +127,16 @@ def test_a_long_block_needs_less_to_be_two_houses_than_a_compact_one():
     long = (row >= 15) & (row < 39) & (col >= 10) & (col < 110)
     assert parts(compact, surface, CELL_M).max() == 1
     assert parts(long, surface, CELL_M).max() == 2
+
+
+def test_cells_without_a_house_go_to_the_nearest_and_a_far_speck_goes_away():
+    labels = np.zeros((20, 40), np.int32)
+    labels[5:15, 5:15], labels[5:15, 20:30] = 1, 2
+    mask = labels > 0
+    mask[5:15, 15:20] = True
+    mask[0, 39] = True
+    whole = grown(labels, mask)
+    assert (whole[5:15, 5:17] == 1).all()
+    assert (whole[5:15, 18:30] == 2).all()
+    assert whole[0, 39] == 0
+    assert (whole[labels > 0] == labels[labels > 0]).all()
