@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -37,6 +38,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidiactl").exists():
     # before anything imports Triton: its kernels are interpreted where there is no GPU
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collectstart() -> None:
+    """Look for no garbage among what is imported: there is none, and there is much of it."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for it from now on, but not again and again among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
