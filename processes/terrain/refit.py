@@ -10,7 +10,7 @@ from processes.terrain.nearest import nearest_filled
 from processes.terrain.shapes import disc, grown, larger, open_parts
 from processes.terrain.smooth import local_planes, planes
 
-BROAD_M = (8.0, 8.0, 5.0)
+BROAD_M = (8.0, 5.0)
 """Reach of the first fits, which only what stands up can fail …"""
 UPRIGHT_M, FRINGE_UPRIGHT_M = 0.6, 0.25
 """… by this much; by less in the fringe …"""
