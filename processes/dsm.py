@@ -56,9 +56,10 @@ PIXEL_BYTES = 150.0
 """… and what one takes for each of its pixels, margins included."""
 POINT_BYTES = 40.0
 """What a point cloud takes besides, for each pixel and pair."""
-MARGIN_M, MARGIN_PX = 20.0, 40
+MARGIN_M, MARGIN_PX = 30.0, 60
 """What a block sees beyond its border, the larger of the two. With 16 m and with 40 m as many cells
-of a dense town differ from those of one block (1 in 7000 by 5 cm or more, filled ones 1 in 3000).
+of a dense town differ from those of one block (1 in 7000 by 5 cm or more, filled ones 1 in 3000);
+20 m is a little short for slopes that are looked at twice.
 """
 
 

@@ -21,8 +21,13 @@ from numba import njit
 
 from processes.stereo.planes import Floats, Mask, Planes
 
-STEEP = (0.1, 1.0)
-"""Slope of a surface that is looked at again, in px of disparity a px."""
+STEEP = (0.05, 1.0)
+"""Slope of a surface that is looked at again, in px of disparity a px.
+
+From 0.1 on, roofs that fall across the epipolar lines were missed, since the first look leaves
+half of their slope: .48 | .49 | .52 of the true one on three towns, now .58 | .65 | .67. Buildings
+within a metre on seven towns: 0.001 to 0.010 more; ground 0.000 to 0.004 less.
+"""
 SUPPORT = 0.2
 """So much of the surroundings of a pixel must lie on its plane."""
 GROW_PX = 2
