@@ -109,17 +109,17 @@ class RasterFile:
         height = rows - row0 if height is None else height
         width = cols - col0 if width is None else width
         chosen = list(range(count)) if bands is None else list(bands)
-        out = np.full((len(chosen), height, width), np.nan, np.float32)
         top, bottom = max(row0, 0), min(row0 + height, rows)
         left, right = max(col0, 0), min(col0 + width, cols)
+        found = np.empty((0, 0, 0), np.float32)
         if top < bottom and left < right:
             window = Window(left, top, right - left, bottom - top)
-            inside = (
-                slice(None),
-                slice(top - row0, bottom - row0),
-                slice(left - col0, right - col0),
-            )
-            out[inside] = self._known(window, [band + 1 for band in chosen])
+            found = self._known(window, [band + 1 for band in chosen])
+        if found.shape[1:] == (height, width):
+            return found
+        out = np.full((len(chosen), height, width), np.nan, np.float32)
+        if found.size:
+            out[:, top - row0 : bottom - row0, left - col0 : right - col0] = found
         return out
 
     def _known(self, window: Window, indexes: list[int]) -> NDArray[np.float32]:

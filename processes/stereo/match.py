@@ -317,9 +317,12 @@ class Tones:
         return cls(_ends(left[row, col]), _ends(right[row, there]))
 
     def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:
-        """Return square roots of grey levels: shadows have as much contrast as what is lit."""
-        scaled = share(np.nan_to_num(image, nan=ends[0]), ends)
-        return np.asarray(np.clip(np.sqrt(np.maximum(scaled, 0)) * 220 + 18, 0, 255), np.uint8)
+        """Return square roots of grey levels: shadows have as much contrast as what is lit.
+
+        What is not known is dark.
+        """
+        roots = np.sqrt(np.fmax(share(image, ends), 0))
+        return np.asarray(np.minimum(roots * 220 + 18, 255), np.uint8)
 
 
 def _ends(image: Floats) -> tuple[float, float]:
@@ -400,7 +403,7 @@ def _flat(image: Floats, ends: tuple[float, float]) -> Mask:
     """Return where an image shows nothing but one grey value."""
     low, high = ends
     kernel = np.ones((FLAT_PX, FLAT_PX), np.uint8)
-    known = np.nan_to_num(image, nan=low)
+    known = np.where(np.isnan(image), np.float32(low), image)
     spread = cv2.dilate(known, kernel) - cv2.erode(known, kernel)
     return np.asarray(spread <= FLAT_CONTRAST * (high - low))
 
