@@ -111,7 +111,7 @@ class RasterFile:
         chosen = list(range(count)) if bands is None else list(bands)
         top, bottom = max(row0, 0), min(row0 + height, rows)
         left, right = max(col0, 0), min(col0 + width, cols)
-        found = np.empty((0, 0, 0), np.float32)
+        found = np.empty((len(chosen), 0, 0), np.float32)
         if top < bottom and left < right:
             window = Window(left, top, right - left, bottom - top)
             found = self._known(window, [band + 1 for band in chosen])
