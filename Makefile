@@ -1,6 +1,6 @@
 # Everything from a bare clone on a Debian machine. Each step is skipped where it is done already.
 #
-#   make env     the environment: system packages where absent, .venv, the viewer's Cesium
+#   make env     the environment: system packages where absent, .venv, compiled kernels, the viewer's Cesium
 #   make demo    the stack, one job on the bundled scene, its figures and its map; until Ctrl-C, or with
 #                DEMO_EXIT=1 until it is done
 #   make up      the stack alone
@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
-env: system .venv/.made $(VIEWER)
+env: system .venv/.compiled $(VIEWER)
 
 test-env: system-test .venv/.made $(VIEWER) $(JUDGES)
 
@@ -70,6 +70,13 @@ system-test:
 
 .venv/.made: pyproject.toml constraints.txt docker/environment.sh
 	@TORCH_INDEX=$(TORCH_INDEX) docker/environment.sh .venv
+	@touch $@
+
+# numba's kernels, once: else a user's first job takes a minute more
+.venv/.compiled: .venv/.made
+	@echo "compiling kernels: one small job, a minute"
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	    $(BIN)/orograph run city tests/data/scenes/village/request.json --out "$$scratch" > /dev/null
 	@touch $@
 
 %/node_modules/.made: %/package-lock.json

@@ -51,11 +51,6 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
-    """Let all be found again: libraries complain of what is still there at the end."""
-    gc.unfreeze()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start long files first, so that none runs alone at the end while other processes idle."""
     rank = {name: place for place, name in enumerate(LONG)}
