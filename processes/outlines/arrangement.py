@@ -89,14 +89,14 @@ def _tally(
                     turn[index] = int(max(float(first), 1.0))
         _sort(order, turn)  # it was sorted for the row before
         at = 0
-        for index in order:
-            if turn[index] > at:
-                runs[count] = name, row * width + at, row * width + turn[index]
+        for line in order:
+            if turn[line] > at:
+                runs[count] = name, row * width + at, row * width + turn[line]
                 count += 1
-                at = int(turn[index])
+                at = int(turn[line])
             if at == width:
                 break
-            name ^= np.int64(1) << index
+            name ^= np.int64(1) << line
         if at < width:
             runs[count] = name, row * width + at, (row + 1) * width
             count += 1
