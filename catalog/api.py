@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from catalog.bounds import Bounded
 from catalog.items import ROOT
 
 POOL_SIZE = 4
@@ -82,7 +83,7 @@ def stac_app(database_url: str, *, path: str = "/stac", pool_size: int = POOL_SI
     api.client.base_conformance_classes = [*api.client.base_conformance_classes, sort]
     app: FastAPI = api.app
     # stac-fastapi's own would compress below us, and believe anybody's X-Forwarded-Host
-    app.user_middleware = [Middleware(Rooted, path=path)]
+    app.user_middleware = [Middleware(Rooted, path=path), Middleware(Bounded)]
     for fault in (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
         app.add_exception_handler(fault, _no_database)
     app.add_exception_handler(asyncpg.QueryCanceledError, _too_long)

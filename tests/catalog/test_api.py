@@ -188,6 +188,48 @@ def test_a_bad_search_is_answered_as_one(url: str, query: str) -> None:
     assert "Traceback" not in response.text
 
 
+DEEP = '{"op":"not","args":[' * 60 + '{"op":"=","args":[{"property":"id"},"x"]}' + "]}" * 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 4000 + "a=1" + ")" * 4000, "(" * 40, "(a=')' AND " * 30, "NOT " * 60 + "a=1", DEEP],
+    ids=["endless", "open", "quoted", "denied", "json"],
+)
+@pytest.mark.parametrize("path", ["/stac/search", "/stac/collections"])
+def test_a_filter_that_would_end_or_hold_up_the_server_is_refused(
+    url: str, path: str, text: str
+) -> None:
+    """CQL2's parser and its check: a stack that overflows, time that doubles a bracket."""
+    language = "cql2-json" if text is DEEP else "cql2-text"
+    query = {"filter": text, "filter-lang": language}
+    response = httpx.get(url + path, params=query, timeout=20)
+    assert response.status_code == 400
+    said = response.json()["description"].split(":")[0]
+    assert said.endswith(("24 levels", "2000 letters", "10 brackets"))
+
+
+def test_filters_people_write_are_answered(url: str) -> None:
+    either = " OR ".join(f"(id = 'a{n}' AND (gsd < {n} OR gsd IN (1, 2)))" for n in range(20))
+    text = f"({either}) OR NOT (platform LIKE 'it''s %' OR gsd BETWEEN 0 AND (1 + 2) * 3)"
+    query = {"filter": text, "filter-lang": "cql2-text", "collections": "orograph"}
+    response = httpx.get(f"{url}/stac/search", params=query, timeout=20)
+    assert response.status_code == 200, response.text
+    shape = {"type": "MultiPolygon", "coordinates": [[[[0, 0], [9, 0], [9, 9], [0, 0]]]]}
+    inner = {"op": "s_intersects", "args": [{"property": "geometry"}, shape]}
+    body = {"filter-lang": "cql2-json", "filter": {"op": "not", "args": [inner]}}
+    response = httpx.post(f"{url}/stac/search", json=body, timeout=20)
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("body", ['{"ids":["' + "x" * 2**20 + '"]}', f'{{"filter":{DEEP}}}'])
+def test_a_search_that_is_too_large_or_too_deep_is_refused(url: str, body: str) -> None:
+    sent = {"Content-Type": "application/json"}
+    response = httpx.post(f"{url}/stac/search", content=body, headers=sent, timeout=20)
+    assert response.status_code == 400
+    assert response.json()["code"] == "BadRequest"
+
+
 def test_a_new_item_is_there_at_the_next_request(url: str, database_url: str) -> None:
     address = f"{url}/stac/collections/elsewhere/items/new"
     assert httpx.get(address).status_code == 404
