@@ -178,7 +178,7 @@ def points(x: Floats, y: Floats, z: Floats) -> Seen:
     return Seen(x, y, z, z, np.zeros(len(z)), number, 0 * number, number, np.ones(len(z)), SHARP)
 
 
-def bic(cost: float, cells: int, unknowns: int) -> float:
+def bic(cost: float, cells: int, unknowns: float) -> float:
     """Return the Bayesian information criterion of a mean squared residual, the less the better."""
     independent = max(cells / NOISE_CELLS, 2.0)
     return float(independent * np.log(max(cost, FINEST_M**2)) + unknowns * np.log(independent))

@@ -8,6 +8,7 @@ all that lie between their ends, so that faces meet edge to edge and the shell i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,18 +91,9 @@ def _pieces(
     import shapely
 
     areas = [shapely.Polygon(wing.corners) for wing in wings]
-    lines: list[Any] = []
     near = outline.boundary.buffer(WELD_M)
-    for number, (wing, area) in enumerate(zip(wings, areas, strict=True)):
-        sides = [shapely.LineString(side) for side in _sides(wing.corners)]
-        lines += [shapely.difference(side, near) for side in sides]
-        for row in wing.planes.coefficients:
-            for other, place in zip(wings[number:], areas[number:], strict=True):
-                both = shapely.intersection(area, place)
-                for against in other.planes.coefficients:
-                    line = _equal(wing.planes, row, other.planes, against, both)
-                    if line is not None:
-                        lines.append(line)
+    sides = [shapely.LineString(side) for wing in wings for side in _sides(wing.corners)]
+    lines = [shapely.difference(side, near) for side in sides] + list(_creases(wings, areas))
     cells = _cells(outline, lines)
     middles = shapely.point_on_surface(cells)
     within = shapely.contains(outline, middles)
@@ -132,6 +124,27 @@ def _pieces(
             if part.area < LEAST_FACE_M2:
                 raise RoofUnfit("a roof face would be a sliver")
             yield shapely.orient_polygons(part), planes, planes.coefficients[plane]
+
+
+def _creases(wings: Sequence[Wing], areas: Sequence[Any]) -> Iterator[Any]:
+    """Yield the lines on which two planes are equally high, each once, over what both cover."""
+    import shapely
+
+    drawn: set[frozenset[tuple[Any, ...]]] = set()
+    for number, (wing, area) in enumerate(zip(wings, areas, strict=True)):
+        for other, place in zip(wings[number:], areas[number:], strict=True):
+            both = shapely.intersection(area, place)
+            over = wing.corners.tobytes(), other.corners.tobytes()
+            pairs = product(wing.planes.coefficients, other.planes.coefficients)
+            for row, against in pairs:
+                one = (*row.tolist(), *wing.planes.origin, over[0])
+                two = (*against.tolist(), *other.planes.origin, over[1])
+                if one == two or frozenset((one, two)) in drawn:
+                    continue
+                drawn.add(frozenset((one, two)))
+                line = _equal(wing.planes, row, other.planes, against, both)
+                if line is not None:
+                    yield line
 
 
 def _cells(outline: Polygon, lines: Sequence[Any]) -> Any:

@@ -19,49 +19,89 @@ from processes.roofs.validity import faults
 GRID = Grid("EPSG:32631", Affine(0.5, 0, -20.0, 0, -0.5, 80.0), 200, 200)
 BLOCK = Polygon(box(0, 0, 50, 40).exterior, [box(11, 12, 38, 29).exterior])
 SKEW = Polygon([(0, 0), (52, 3), (48, 42), (2, 38)], [[(12, 12), (13, 27), (37, 30), (39, 14)]])
+WAY, DEEP = np.array([24.0, 14.0]) / np.hypot(24, 14), 12.0
+"""Of the second arm of BENT."""
+
+
+def bent(first, second):
+    """Return a strip of two arms: one along x that starts at *first*, one *second* m long."""
+    across = DEEP * np.array([-WAY[1], WAY[0]])
+    corner, end = np.array([30.0, 0.0]), np.array([30.0, 0.0]) + second * WAY
+    inner = corner + across + (DEEP - across[1]) / WAY[1] * WAY
+    return Polygon([(first, 0), corner, end, end + across, inner, (first, DEEP)])
+
+
+BENT, LONGER, ONE_LONGER = bent(0, 28), bent(-30, 58), bent(-30, 28)
+U = Polygon([(0, 0), (50, 0), (50, 40), (38, 40), (38, 12), (12, 12), (12, 40), (0, 40)])
+WEDGE = Polygon([(0, 0), (50, 5), (20, 40)])
 PENTAGON = Polygon([(0, 0), (24, 0), (30, 14), (14, 26), (0, 18)])
-SLOPE = 0.7
+SLOPE, STEP_M = 0.7, 0.1
 
 
-def raised(outline):
-    """Return the surface of a roof that rises from every wall of *outline*, and the ground."""
+def raised(outline, gables=None):
+    """Return the surface of a roof that rises from the walls of *outline*, and the ground.
+
+    It rises as the walls move inwards; where *gables* is a longer outline, its walls do.
+    """
     x, y = GRID.xy(*np.mgrid[: GRID.height, : GRID.width])
-    places = shapely.points(x, y)
-
-    def from_walls(ring):
-        ends = shapely.get_coordinates(shapely.orient_polygons(Polygon(ring)).exterior)
-        way = np.diff(ends, axis=0) / np.hypot(*np.diff(ends, axis=0).T)[:, None]
-        return [(x - a) * -v + (y - b) * u for (a, b), (u, v) in zip(ends[:-1], way, strict=True)]
-
-    rise = np.min(from_walls(outline.exterior), axis=0)
-    for ring in outline.interiors:
-        rise = np.minimum(rise, np.max([-d for d in from_walls(ring)], axis=0))
-    roof = np.where(shapely.contains(outline, places), 150 + SLOPE * rise, 140)
+    inside = shapely.contains_xy(outline, x, y)
+    roof = np.where(inside, 150.0, 140.0)
+    left = gables or outline
+    while inside.any():
+        left = left.buffer(-STEP_M, join_style="mitre", mitre_limit=99)
+        inside[inside] = shapely.contains_xy(left, x[inside], y[inside])
+        roof[inside] += SLOPE * STEP_M
     noise = np.random.default_rng(2).normal(0, 0.1, roof.shape)
     level = np.full(roof.shape, 140.0, np.float32)
     return Raster((roof + noise).astype(np.float32), GRID), Raster(level, GRID)
 
 
+def stands(found, pitch_off_deg=0.4):
+    """Say whether a roof was found, as steep as it is, and its one solid is valid."""
+    (solid,) = found.solids
+    steep = np.degrees(np.arctan(SLOPE))
+    assert found.roof is not None
+    assert found.roof.pitch_deg == pytest.approx(steep, abs=pitch_off_deg)
+    assert faults(solid) == []
+    return [face for face in solid.faces if face.kind == "RoofSurface"]
+
+
+PLANS = {"block": BLOCK, "skew": SKEW, "pentagon": PENTAGON, "bent": BENT, "U": U, "wedge": WEDGE}
+
+
 @pytest.mark.parametrize("turn", [0.0, 33.0])
-@pytest.mark.parametrize("outline", [BLOCK, SKEW, PENTAGON], ids=["block", "skew", "pentagon"])
-def test_every_wall_has_its_face(outline, turn):
-    turned = rotate(outline, turn, origin=(25, 20))
-    found = reconstruct(turned, *raised(turned), 2)
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_wall_has_its_face(plan, turn):
+    turned = rotate(PLANS[plan], turn, origin=(25, 20))
+    dsm, dtm = raised(turned)
+    found = reconstruct(turned, dsm, dtm, 2)
     assert found.roof is not None
     assert found.roof.type == "hip"
-    assert found.roof.pitch_deg == pytest.approx(np.degrees(np.arctan(SLOPE)), abs=0.4)
-    (solid,) = found.solids
-    assert faults(solid) == []
-    faces = sum(face.kind == "RoofSurface" for face in solid.faces)
-    assert faces == len(shapely.get_coordinates(outline)) - len(shapely.get_rings(outline))
-    assert solid.vertices[:, 2].max() == pytest.approx(raised(turned)[0].values.max(), abs=0.5)
+    walls = len(shapely.get_coordinates(turned)) - len(shapely.get_rings(turned))
+    assert len(stands(found)) == walls
+    assert found.solids[0].vertices[:, 2].max() == pytest.approx(dsm.values.max(), abs=0.5)
+
+
+def test_ends_that_do_not_rise_are_gables():
+    dsm, dtm = raised(BENT, gables=LONGER)
+    found = reconstruct(BENT, dsm, dtm, 2)
+    assert found.roof is not None
+    assert found.roof.type == "gable"
+    assert len(stands(found)) == 4
+
+
+def test_a_roof_that_ends_at_a_neighbour_is_hipped_at_the_other_end():
+    dsm, dtm = raised(BENT, gables=ONE_LONGER)
+    found = reconstruct(BENT, dsm, dtm, 2)
+    assert found.roof is not None
+    assert found.roof.type == "hip"
+    assert len(stands(found)) == 5
 
 
 def test_other_plans_have_no_such_roof():
     dsm, _ = raised(BLOCK)
     cells = seen(under(BLOCK, dsm), 1.0, SHARP)
-    ell = Polygon([(0, 0), (50, 0), (50, 12), (12, 12), (12, 40), (0, 40)])
-    for plan in (ell, box(0, 0, 50, 40), shapely.Point(25, 20).buffer(20)):
+    for plan in (box(0, 0, 50, 40), shapely.Point(25, 20).buffer(60), shapely.MultiPolygon()):
         assert fit_eaves(plan, cells, 1.0) is None
     level = seen(under(BLOCK, Raster(np.full_like(dsm.values, 150.0), GRID)), 1.0, SHARP)
     assert fit_eaves(BLOCK, level, 1.0) is None
