@@ -6,7 +6,9 @@ is kept for a while; a product never changes, so neither does its picture.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,7 @@ from titiler.core.factory import TilerFactory
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
+from tiles import limits
 from tiles.answers import unless_known
 from tiles.kept import Kept
 from tiles.products import product_asset
@@ -40,16 +43,7 @@ MATRIX_SETS = ("WebMercatorQuad", "WorldCRS84Quad", "WGS1984Quad")
 GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 CACHE_BYTES = 96 * 2**20
 MAX_AGE_S = 86_400
-LIMITS = {
-    "tilesize": 1024,
-    "width": 4096,
-    "height": 4096,
-    "max_size": 4096,
-    "buffer": 64,
-    "padding": 64,
-    "z": 24,
-}
-"""Largest values of parameters that say how much is computed."""
+AT_ONCE = 2 * (os.cpu_count() or 1)
 STRETCHED = (ImageType.webp, ImageType.jpeg, ImageType.jpg, ImageType.png)
 RANGE_PX = 512
 RANGE_PERCENT = (2, 98)
@@ -221,18 +215,24 @@ def _own_range(image: ImageData) -> list[tuple[float, float]]:
 
 
 def _kept_in(cache: Kept[Response]) -> type[APIRoute]:
-    """Return a kind of route whose answers are kept, tagged, and honest about faults."""
+    """Return a kind of route whose answers are kept, tagged, and honest about faults.
+
+    A few at once are rendered, as many as there are cores for: more would take no less time, but
+    the memory and the threads of everything else.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
 
     class KeptRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handler = super().get_route_handler()
 
             async def answer(request: Request) -> Response:
-                _within_limits(request)
+                limits.check(request)
                 name = f"{request.url} {request.headers.get('accept', '')}"
                 response = cache.get(name)
                 if response is None:
-                    response = await _explained(handler, request)
+                    async with turns:
+                        response = await _explained(handler, request)
                     if response.status_code == 200:
                         tag = hashlib.blake2b(response.body, digest_size=12).hexdigest()
                         response.headers["ETag"] = f'"{tag}"'
@@ -243,16 +243,6 @@ def _kept_in(cache: Kept[Response]) -> type[APIRoute]:
             return answer
 
     return KeptRoute
-
-
-def _within_limits(request: Request) -> None:
-    for name, most in LIMITS.items():
-        text = request.path_params.get(name) or request.query_params.get(name)
-        try:
-            if text is not None and not 0 <= float(text) <= most:
-                raise HTTPException(400, f"{name} is {text}: give 0 to {most}")
-        except ValueError:
-            continue  # which the route itself refuses, with its reason
 
 
 async def _explained(handler: Handler, request: Request) -> Response:

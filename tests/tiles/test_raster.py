@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +221,18 @@ def test_the_preview_shows_the_whole_raster(client: TestClient, at: str) -> None
         ("/raster/{key}/dsm/point/0,0", 404),
         ("/raster/{key}/dsm/preview?algorithm=exec", 422),
         ("/raster/{key}/dsm/map.html", 404),
+        ("/raster/{key}/dsm/preview?" + "&".join(["bidx=1"] * 17), 400),
+        ("/raster/{key}/dsm/preview?expression=" + ";".join(["b1"] * 17), 400),
+        ("/raster/{key}/dsm/preview?expression=" + "%2B".join(["b1"] * 400), 400),
+        ("/raster/{key}/dsm/statistics?histogram_bins=100000000", 400),
+        ("/raster/{key}/dsm/statistics?histogram_bins=0", 400),
+        ("/raster/{key}/dsm/statistics?histogram_bins=9,5", 400),
+        ("/raster/{key}/dsm/statistics?histogram_range=9,5", 400),
+        ("/raster/{key}/dsm/statistics?histogram_bins=x", 422),
+        ("/raster/{key}/dsm/statistics?p=2&p=101", 400),
+        ("/raster/{key}/dsm/WebMercatorQuad/tilejson.json?maxzoom=99", 400),
+        ("/raster/{key}/dsm/preview?dst_crs=/etc/passwd", 400),
+        ("/raster/{key}/dsm/preview?dst_crs=EPSG:99999999", 422),
     ],
 )
 def test_what_is_not_a_raster_of_a_product_is_refused(
@@ -232,6 +247,47 @@ def test_what_is_not_a_raster_of_a_product_is_refused(
 def test_no_address_of_a_raster_is_taken(client: TestClient, at: str, tmp_path: Path) -> None:
     plain = client.get(f"{at}/dsm/info").json()
     assert client.get(f"{at}/dsm/info?url=file:///etc/passwd&src_path=/x").json() == plain
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["preview?dst_crs=", "info.geojson?crs=", "point/2.06,47.76?coord_crs="],
+)
+def test_a_reference_system_is_no_address_to_be_read(
+    client: TestClient, at: str, path: str
+) -> None:
+    """GDAL takes one, and reads it from wherever it leads: inside the server's own network, too."""
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        client.get(f"{at}/dsm/{path}http://127.0.0.1:{inside.getsockname()[1]}/wkt")
+        inside.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            inside.accept()
+    known = client.get(f"{at}/dsm/preview.tif?dst_crs=epsg:3857&max_size=64")
+    with rasterio.open(io.BytesIO(known.content)) as file:
+        assert file.crs.to_epsg() == 3857
+
+
+def test_figures_are_given_in_the_bins_that_are_asked_for(client: TestClient, at: str) -> None:
+    asked = "statistics?histogram_bins=5,9,12&p=50&p=100"
+    figures = client.get(f"{at}/ndsm/{asked}").json()["b1"]
+    assert figures["histogram"][1] == [5, 9, 12]
+    assert figures["percentile_100"] == 10
+
+
+def test_many_pictures_at_once_leave_threads_for_everything_else(product_folder: Path) -> None:
+    """All forty threads drew, and nothing else was answered for minutes."""
+
+    def threads() -> int:
+        return sum(thread.name == "AnyIO worker thread" for thread in threading.enumerate())
+
+    app = FastAPI()
+    app.include_router(raster.router(product_folder.parent))
+    address = f"/raster/{product_folder.name}/dsm/preview.png?max_size=512&algorithm=hillshade&n="
+    before = threads()
+    with TestClient(app) as client, ThreadPoolExecutor(24) as askers:
+        answers = askers.map(lambda number: client.get(f"{address}{number}").status_code, range(48))
+        assert set(answers) == {200}
+        assert 1 <= threads() - before <= raster.AT_ONCE
 
 
 def test_a_picture_is_kept_and_not_sent_twice(client: TestClient, at: str) -> None:
