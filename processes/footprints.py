@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -118,7 +119,7 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     work.progress(0.05, "segmenting")
     layer = Layer("building_mask", dtype="uint8", band_names=["building"])
     mask = work.open_raster(
-        work.map_blocks(layer, segment, *sources, margin_m=margin_m, block_px=MASK_BLOCK_PX)
+        work.map_blocks(layer, segment, *sources, margin_m=margin_m, block_px=_block_px(scene.grid))
     )
     taste = Taste(cell_m, min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
     decks = _decks(inputs, scene, work)
@@ -128,7 +129,8 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
         work.progress(
             0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
         )
-        buildings += _drawn(scene, mask, decks, tile, taste, block=len(buildings))
+        block = buildings[-1].block + 1 if buildings else 0
+        buildings += _drawn(scene, mask, decks, tile, taste, block)
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
     work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
@@ -229,6 +231,15 @@ def _ids(middles: NDArray[np.float64], crs: str) -> list[str]:
     return ids
 
 
+def _block_px(grid: Grid) -> int:
+    """Return the side of blocks of one size: a narrow one at the end costs its margins too.
+
+    There are two a side at least: one core would have nothing to do.
+    """
+    longest = max(grid.shape)
+    return ceil(longest / max(2, round(longest / MASK_BLOCK_PX)))
+
+
 def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
     """Yield tiles (row, col, height, width) of about one size: their margins cost too."""
     rows, cols = (
@@ -250,6 +261,7 @@ def _drawn(
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
     from processes.outlines.attached import grown, parts
+    from processes.outlines.crew import each
     from processes.outlines.segment import buildings_only, off_decks
     from processes.outlines.trace import groups
 
@@ -275,13 +287,14 @@ def _drawn(
     own = buildings_only(own, piece, taste.cell_m)
     # houses are told apart where heights are known: roofs filled from the ground are added after
     seen = own if piece.filled is None else own & ~(piece.filled & (piece.above_ground < FLOOR_M))
-    shadow = _shadow(scene, piece.surface)
+    shadow = _shadow(scene, piece.surface, own)
     labels = grown(parts(seen, piece.surface, taste.cell_m, piece.bands, shadow=shadow), own)
-    found: list[Building] = []
-    for group in groups(labels):
-        found += _buildings(group, piece, taste, scene.grid.window(top, left, *size), block)
-        block += 1
-    return found
+    window = scene.grid.window(top, left, *size)
+
+    def buildings(numbered: tuple[int, Group]) -> list[Building]:
+        return list(_buildings(numbered[1], piece, taste, window, numbered[0]))
+
+    return list(chain.from_iterable(each(buildings, enumerate(groups(labels), start=block))))
 
 
 def _around(mask: NDArray[np.bool_], margin_px: float) -> tuple[slice, slice]:
@@ -305,8 +318,13 @@ def _separated(buildings: Sequence[Building], min_area_m2: float) -> list[Buildi
     ]
 
 
-def _shadow(scene: Scene, surface: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Return the cells in shadow when the orthoimage was taken, if it says where the sun stood."""
+def _shadow(
+    scene: Scene, surface: NDArray[Any], asked: NDArray[np.bool_]
+) -> NDArray[np.bool_] | None:
+    """Return which of the asked cells lay in shadow when the orthoimage was taken.
+
+    None where it does not say where the sun stood.
+    """
     from processes.stereo.orthorectify import sunlit
 
     if scene.ortho is None or "OROGRAPH_SUN" not in scene.ortho.tags:
@@ -317,7 +335,7 @@ def _shadow(scene: Scene, surface: NDArray[Any]) -> NDArray[np.bool_] | None:
         raise InvalidInput("tag OROGRAPH_SUN of ortho must be [azimuth, elevation]") from None
     if not 5.0 < elevation < 89.0:
         return None
-    return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation)
+    return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation, asked=asked)
 
 
 def owned(

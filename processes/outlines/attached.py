@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from processes.outlines import terraces
+from processes.outlines.crew import each
 from processes.outlines.near import nearest
 from processes.outlines.partywalls import BRIGHTNESS, COLOUR, HEIGHT, Reach, Runs, scan
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
@@ -93,23 +94,23 @@ def parts(
         features[1:, shadow] = np.nan
     labels = np.asarray(ndimage.label(mask)[0], np.int32)
     pending = list(range(1, int(labels.max()) + 1))
+
+    def divide(part: tuple[Mask, Floats]) -> NDArray[np.int32]:
+        return _divided(*part, cell_m, signs)
+
     # a cut may end on another: what was cut is looked at again
     for _ in range(3):
         boxes = ndimage.find_objects(labels)
+        whole = [(labels[boxes[n - 1]] == n, features[:, *boxes[n - 1]]) for n in pending]
         fresh: list[int] = []
-        for number in pending:
-            box = boxes[number - 1]
-            own = labels[box] == number
-            if own.sum() * cell_m**2 < 2 * signs.min_house_m2:
-                continue
-            pieces = _divided(own, features[:, box[0], box[1]], cell_m, signs)
+        top = int(labels.max())
+        for number, pieces in zip(pending, each(divide, whole), strict=True):
             count = int(pieces.max())
-            if count < 2:
-                continue
-            top = int(labels.max())
-            names = np.array([0, number, *range(top + 1, top + count)], np.int32)
-            labels[box][own] = names[pieces[own]]
-            fresh += names[1:].tolist()
+            if count > 1:
+                names = np.array([0, number, *range(top + 1, top + count)], np.int32)
+                labels[boxes[number - 1]][pieces > 0] = names[pieces[pieces > 0]]
+                fresh += names[1:].tolist()
+                top += count - 1
         if not fresh:
             break
         pending = fresh
@@ -162,6 +163,8 @@ def _features(surface: Floats, bands: Mapping[str, Floats], mask: Mask) -> NDArr
 
 def _divided(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> NDArray[np.int32]:
     """Return the pieces of one part, numbered from 1."""
+    if mask.sum() * cell_m**2 < 2 * signs.min_house_m2:
+        return mask.astype(np.int32)
     mask = np.pad(mask, PAD_PX)
     features = np.pad(features, ((0, 0), (PAD_PX, PAD_PX), (PAD_PX, PAD_PX)), mode="edge")
     barrier = np.zeros(mask.shape, np.uint8)

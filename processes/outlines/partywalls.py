@@ -137,14 +137,18 @@ def _turned(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mean(total: Floats, count: NDArray[np.int32], first: int, window: int) -> float:
-    """Return the mean of *window* cells from *first* on; NaN where under half are known."""
-    start = min(max(first, 0), len(total) - 1)
-    stop = min(max(first + window, 0), len(total) - 1)
-    number = count[stop] - count[start]
-    if 2 * number < window or number == 0:
-        return np.nan
-    return float((total[stop] - total[start]) / number)
+def _means(total: Floats, count: NDArray[np.int32], window: int, margin: int, out: Floats) -> None:
+    """Write at *margin* + i the mean of *window* cells from i on; NaN where under half are known.
+
+    *total* and *count* are those of the known cells before each; a window may stick out.
+    """
+    last = len(total) - 1
+    for at in range(len(out)):
+        start = min(max(at - margin, 0), last)
+        stop = min(max(at - margin + window, 0), last)
+        number = count[stop] - count[start]
+        known = number > 0 and 2 * number >= window
+        out[at] = (total[stop] - total[start]) / number if known else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -159,6 +163,8 @@ def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -
     kinds, rows, cols = features.shape
     out = np.full((kinds + 4, rows, cols), np.nan, np.float32)
     half, long = max(1, window // 2), round(1.5 * max(1, window // 2))
+    margin = skip + 2 * max(window, long)
+    near_by = np.empty((3, cols + 2 * margin))  # means over window, half and long
     total, count = np.zeros(cols + 1), np.zeros(cols + 1, np.int32)
     left, right = np.zeros(cols + 1, np.int32), np.zeros(cols + 1, np.int32)
     for row in range(rows):
@@ -176,30 +182,32 @@ def _steps(features: Floats, inside: Mask, window: int, skip: int, least: int) -
                     base = value
                 total[col + 1] = total[col] + (value - base if known else 0.0)
                 count[col + 1] = count[col] + (1 if known else 0)
+            _means(total, count, window, margin, near_by[0])
+            if kind == 0:
+                _means(total, count, half, margin, near_by[1])
+                _means(total, count, long, margin, near_by[2])
             for col in range(1, cols):
                 if min(left[col], right[col]) < least:
                     continue
-                near = _mean(total, count, col + skip, window)
-                near -= _mean(total, count, col - skip - window, window)
-                far = _mean(total, count, col + skip + window, window)
-                far -= _mean(total, count, col - skip - 2 * window, window)
+                mean, at = near_by[0], col + margin
+                near = mean[at + skip] - mean[at - skip - window]
+                far = mean[at + skip + window] - mean[at - skip - 2 * window]
                 if far * near < 0.25 * near * near:
                     near = 0.0
                 if kind > 0:
                     out[kind, row, col] = near
                     continue
                 wide = window if min(left[col], right[col]) >= skip + 2 * window - 1 else half
-                inner_l = _mean(total, count, col - skip - wide, wide)
-                inner_r = _mean(total, count, col + skip, wide)
-                slope_l = (inner_l - _mean(total, count, col - skip - 2 * wide, wide)) / wide
-                slope_r = (_mean(total, count, col + skip + wide, wide) - inner_r) / wide
+                mean = near_by[0] if wide == window else near_by[1]
+                inner_l, inner_r = mean[at - skip - wide], mean[at + skip]
+                slope_l = (inner_l - mean[at - skip - 2 * wide]) / wide
+                slope_r = (mean[at + skip + wide] - inner_r) / wide
                 out[0, row, col] = inner_r - inner_l
                 out[kinds + 1, row, col] = slope_l * (2 * skip + wide)
                 out[kinds + 2, row, col] = slope_r * (2 * skip + wide)
-                slope_l = _mean(total, count, col - skip - long, long)
-                slope_l -= _mean(total, count, col - skip - 2 * long, long)
-                slope_r = _mean(total, count, col + skip + long, long)
-                slope_r -= _mean(total, count, col + skip, long)
+                mean = near_by[2]
+                slope_l = mean[at - skip - long] - mean[at - skip - 2 * long]
+                slope_r = mean[at + skip + long] - mean[at + skip]
                 out[kinds, row, col] = (slope_r - slope_l) / long
                 out[kinds + 3, row, col] = min(slope_l, -slope_r) / long
     return out

@@ -84,16 +84,15 @@ def regularise(group: Group, taste: Taste) -> list[Shape]:
     if not len(outline.points):
         return []
     best = _best_lines(group, outline, taste.of_size(group.labels))
-    others = [_outline(group, outline, taste)]
-    if group.parts == 1 and len(outline.rings) == 1:
-        others.append(_circle(group, outline, taste))
-    cheapest = min(others, key=lambda drawing: drawing.energy)
+    energy = float("inf")
     if best is not None:
         name, lines = best
         # at the price of the others: hexagons would become circles
         energy = lines.misfit_px + taste.corner_px * lines.corners
-        if energy <= cheapest.energy:
-            return list(_finished(Drawing(name, energy, polygons(lines, group)), taste))
+    others = _others(group, outline, taste, energy)
+    cheapest = min(others, key=lambda drawing: drawing.energy, default=None)
+    if cheapest is None or energy <= cheapest.energy:
+        cheapest = Drawing(name, energy, polygons(lines, group))
     return list(_finished(cheapest, taste))
 
 
@@ -211,12 +210,23 @@ def _settled(fitted: Fit, group: Group, outline: Contour, taste: Taste) -> Fit:
     return moved if moved is not None and moved.energy < fitted.energy else fitted
 
 
-def _outline(group: Group, outline: Contour, taste: Taste) -> Drawing:
+def _others(group: Group, outline: Contour, taste: Taste, most: float) -> Iterator[Drawing]:
+    """Yield the drawings without wall lines that may cost less than *most*.
+
+    Of an outline the corners of its simplified rings alone cost more, nine times in ten.
+    """
+    rings = [
+        cv2.approxPolyDP(r.astype(np.float32)[:, None], 1.0, True)[:, 0] for r in outline.rings
+    ]
+    if taste.corner_px * sum(map(len, rings)) < most:
+        yield _outline(group, rings, taste)
+    if group.parts == 1 and len(rings) == 1:
+        yield _circle(group, outline, taste)
+
+
+def _outline(group: Group, rings: list[Floats], taste: Taste) -> Drawing:
     """Return the outline itself with few points; for several parts, of all of them together."""
     if group.parts == 1:
-        rings = [
-            cv2.approxPolyDP(r.astype(np.float32)[:, None], 1.0, True)[:, 0] for r in outline.rings
-        ]
         whole = _even_odd([shapely.Polygon(r) for r in rings if len(r) >= 3])
         found = {1: _polygons_of(whole)}
     else:

@@ -124,23 +124,38 @@ def visible(
 
 
 def sunlit(
-    surface: Floats, cell_m: float, azimuth_deg: float, elevation_deg: float
+    surface: Floats,
+    cell_m: float,
+    azimuth_deg: float,
+    elevation_deg: float,
+    *,
+    asked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Return which cells of a north-up surface the sun reaches."""
+    """Return which cells of a north-up surface the sun reaches; those not *asked* pass for lit."""
     reach = 1.0 / np.tan(np.radians(elevation_deg)) / cell_m
     azimuth = np.radians(azimuth_deg)
-    return clear(surface, -np.cos(azimuth) * reach, np.sin(azimuth) * reach)
+    return clear(surface, -np.cos(azimuth) * reach, np.sin(azimuth) * reach, asked=asked)
 
 
 def clear(
-    surface: Floats, drow_dh: float, dcol_dh: float, *, tolerance_m: float = TOLERANCE_M
+    surface: Floats,
+    drow_dh: float,
+    dcol_dh: float,
+    *,
+    tolerance_m: float = TOLERANCE_M,
+    asked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Return the cells from which a ray rises freely; it moves so many cells for each metre."""
-    finite = surface[np.isfinite(surface)]
-    if not finite.size:
+    """Return the cells from which a ray rises freely; it moves so many cells for each metre.
+
+    Cells that are not *asked* pass for free.
+    """
+    known = np.isfinite(surface)
+    if not known.any():
         return np.ones(surface.shape, np.bool_)
+    highest_m = float(surface[known].max())
+    asked = known if asked is None else known & asked
     free: NDArray[np.bool_] = _march(
-        surface.astype(np.float32), drow_dh, dcol_dh, float(finite.max()), tolerance_m
+        surface.astype(np.float32), asked, drow_dh, dcol_dh, highest_m, tolerance_m
     )
     return free
 
@@ -176,7 +191,12 @@ def match_radiometry(reference: Pixels, other: Pixels) -> tuple[Pixels, Pixels]:
 
 @njit(cache=True, nogil=True)
 def _march(
-    surface: Pixels, drow_dh: float, dcol_dh: float, highest_m: float, tolerance_m: float
+    surface: Pixels,
+    asked: NDArray[np.bool_],
+    drow_dh: float,
+    dcol_dh: float,
+    highest_m: float,
+    tolerance_m: float,
 ) -> NDArray[np.bool_]:
     rows, cols = surface.shape
     seen = np.ones((rows, cols), np.bool_)
@@ -186,13 +206,14 @@ def _march(
     step_row, step_col, rise_m = drow_dh / reach, dcol_dh / reach, 1.0 / reach
     for row in range(rows):
         for col in range(cols):
+            if not asked[row, col]:
+                continue
             ray_m = surface[row, col] + tolerance_m
             r, c = float(row), float(col)
             while True:
                 ray_m += rise_m
                 r += step_row
                 c += step_col
-                # also ends the walk of a NaN cell
                 if not ray_m < highest_m:
                     break
                 near_row, near_col = int(r + 0.5), int(c + 0.5)
