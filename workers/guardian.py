@@ -47,6 +47,10 @@ CELERY_RESTART_S = 2.0
 DEAF_S = 20.0
 """A message waits no longer for a pool that does nothing; starting one takes a few seconds."""
 PR_SET_PDEATHSIG = 1
+NOWHERE = "http://127.0.0.1:9"  # the port of what is discarded
+OFFLINE = {"GDAL_HTTP_PROXY": NOWHERE, "GDAL_HTTPS_PROXY": NOWHERE, "NO_PROXY": "", "no_proxy": ""}
+"""Of the environment of what computes: GDAL follows addresses that it finds in files, such as the
+reference system of a GeoJSON. What may be fetched is fetched by `workers.reader`."""
 
 log = logging.getLogger("orograph.worker")
 
@@ -141,7 +145,8 @@ def _guard(settings: WorkerSettings) -> int:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
                     stopped.wait(CELERY_RESTART_S)
                 celery = subprocess.Popen(
-                    [sys.executable, "-m", "workers.guardian", "--pool", name]
+                    [sys.executable, "-m", "workers.guardian", "--pool", name],
+                    env=os.environ | OFFLINE,
                 )
                 silence.ends()
             turns.take(partial(jobs.appear, worker=name, queues=settings.queues))
