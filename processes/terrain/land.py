@@ -32,7 +32,11 @@ YARD_M, LEVEL_M = 0.8, 0.4
 """How far from the ground around a sunken and any other region may lie to belong to it …"""
 SLACK = 0.02
 """… and by how much more for each metre of distance from that ground."""
-JOINING_ROUNDS = 3
+LOWEST_UP, RISE, RISE_M = 0.05, 0.15, 1.5
+"""What is hardly anywhere the higher side, and no smaller than a courtyard, may be the land between
+crowns on a hilltop: higher by so much for each metre of distance, and by so much at most. Less
+than a storey: low annexes between houses look the same, and most of them are smaller."""
+JOINING_ROUNDS = 8
 
 Heights = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -76,9 +80,11 @@ def land_of(heights: Heights, relief: Heights, cell_m: float, largest_object_m: 
         ground = yard.copy()
     ground[0] = False
     tolerance = np.where(yard, YARD_M, LEVEL_M)
+    clearing = (regions.up < LOWEST_UP) & (regions.area_m2 > COURTYARD_M2)
     for _ in range(JOINING_ROUNDS):
         above, away_m = _above_ground(heights, regions.label, ground, cell_m)
-        level = np.abs(above) <= tolerance + SLACK * away_m
+        rise_m = np.where(clearing, np.minimum(RISE * away_m, RISE_M), 0)
+        level = np.abs(above) <= tolerance + SLACK * away_m + rise_m
         joined = ground | level
         joined[0] = False
         if (joined == ground).all():

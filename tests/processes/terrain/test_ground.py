@@ -103,6 +103,18 @@ def test_a_wood_on_a_hillside_is_crossed_on_the_slope():
     assert error(surface, ground).rmse_m < 0.3
 
 
+def test_clearings_on_a_wooded_hilltop_are_land():
+    """They lay higher than what was spanned between the feet of the hill: RMSE 2.8 m."""
+    rng = np.random.default_rng(0)
+    away = np.hypot(ROW - 100, COL - 100)
+    ground = 8 * np.exp(-((away / 45) ** 2))
+    surface = ground.copy()
+    for row, col in rng.uniform(30, 170, (700, 2)):
+        crown = np.hypot(ROW - row, COL - col) < rng.uniform(1.5, 3.5)
+        surface[crown] = np.maximum(surface[crown], ground[crown] + rng.uniform(4, 9))
+    assert error(surface, ground, away < 40).rmse_m < 0.6
+
+
 def test_noise_on_water_and_voids_are_spanned_from_the_banks():
     rng = np.random.default_rng(6)
     river = abs(COL - 100 - 10 * np.sin(ROW / 30)) < 12
