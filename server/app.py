@@ -22,6 +22,7 @@ from server.auth import KeyGuard
 from server.callbacks import Caller
 from server.desk import Desk
 from server.openapi import describe
+from server.patience import Patience
 from server.proxy import Outside
 from server.settings import Settings
 from tiles.api import router as tiles_router
@@ -123,6 +124,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
         expose_headers=EXPOSED,
     )
     app.add_middleware(Headers)
+    app.add_middleware(Patience)
     app.add_middleware(Outside, public_url=settings.public_url, trusted=settings.trusted_proxies)
 
 

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -193,6 +194,7 @@ def _openapi(_: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="orograph", description="Satellite imagery to 3D maps.")
+    parser.add_argument("--version", action="version", version=f"Orograph {version('orograph')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     here = commands.add_parser("run", help="one process on this machine, no service needed")

@@ -17,6 +17,7 @@ import psycopg_pool
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from processes.core import errors as core
@@ -155,6 +156,14 @@ def install(app: FastAPI) -> None:
         body = {"type": kind, "title": phrase, "status": status, "detail": detail}
         response = answer(request, body)
         response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        detail = "the request did not come to its end"
+        body = {"type": "RequestTimeout", "title": "Request timeout", "status": 408}
+        response = answer(request, body | {"detail": detail})
+        response.headers["Connection"] = "close"
         return response
 
     async def no_database(request: Request, error: Exception) -> Response:

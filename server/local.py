@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -73,8 +74,7 @@ def serve(settings: Settings) -> int:
     """Serve the API alone, in front of a database, a broker and workers of one's own."""
     if settings.database_url is None or settings.broker_url is None:
         raise CannotStart("set OROGRAPH_DATABASE_URL and OROGRAPH_BROKER_URL, or use orograph up")
-    for name in FOLDERS:
-        (settings.data / name).mkdir(parents=True, exist_ok=True)
+    _make_folders(settings.data)
     try:
         with ended_by_signals(), _listener(settings.host, settings.port) as listener:
             migrate(settings.database_url)
@@ -173,8 +173,7 @@ def ended_by_signals() -> Iterator[None]:
 @contextmanager
 def _alone_in(data: Path) -> Iterator[None]:
     """Hold the data folder; the kernel lets go of it however we end."""
-    for name in FOLDERS:
-        (data / name).mkdir(parents=True, exist_ok=True)
+    _make_folders(data)
     with (data / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,6 +183,25 @@ def _alone_in(data: Path) -> Iterator[None]:
                 "or choose another OROGRAPH_DATA"
             ) from None
         yield
+
+
+def _make_folders(data: Path) -> None:
+    try:
+        for name in FOLDERS:
+            (data / name).mkdir(parents=True, exist_ok=True)
+        (data / ".lock").touch()
+    except OSError as error:
+        raise CannotStart(
+            f"nothing can be kept in {data.absolute()} ({error.strerror}): "
+            "choose another OROGRAPH_DATA"
+        ) from None
+
+
+def _allow_many_connections() -> None:
+    """Take as many open files as we may have: by default a thousand idle clients would be all."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where the kernel gives less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
@@ -208,6 +226,7 @@ def _api(settings: Settings, listener: socket.socket) -> Iterator[threading.Thre
     """Serve HTTP from a thread, so that the main thread is free for signals."""
     from server.app import create_app
 
+    _allow_many_connections()
     config = uvicorn.Config(
         create_app(settings),
         log_level="warning",

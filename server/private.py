@@ -50,7 +50,7 @@ def postgis(
     *durable* False trades safety against power cuts for speed, in tests. Its process is added to
     *parts*. Raises CannotStart.
     """
-    programs = _postgres_programs()
+    programs = _postgres_programs(_made_by(folder / "cluster"))
     account = _unprivileged_account()
     home = _home(folder, account)
     with log.open("ab") as output:
@@ -163,13 +163,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _postgres_programs() -> Path:
-    """Return the folder of the newest PostgreSQL that has PostGIS."""
+def _made_by(cluster: Path) -> int | None:
+    """Return the version of the PostgreSQL that made a cluster: no other reads it."""
+    known = cluster / "PG_VERSION"
+    return int(known.read_text()) if known.is_file() else None
+
+
+def _postgres_programs(wanted: int | None) -> Path:
+    """Return the folder of the newest PostgreSQL that has PostGIS, or of that of version *wanted*.
+
+    Raises CannotStart.
+    """
     found = [path for pattern in POSTGRES_FOLDERS for path in Path("/").glob(pattern[1:])]
     found = [path for path in found if (path / "postgres").exists() and (path / "initdb").exists()]
     if not found:
         raise CannotStart("PostgreSQL is missing: apt install postgresql postgresql-15-postgis-3, "
                           "or set OROGRAPH_DATABASE_URL to a PostGIS of your own")  # fmt: skip
+    found = [path for path in found if wanted in (None, _version(path))]
+    if not found:
+        raise CannotStart(f"the database was made by PostgreSQL {wanted}, which is missing: "
+                          f"apt install postgresql-{wanted} postgresql-{wanted}-postgis-3, "
+                          "or choose another OROGRAPH_DATA")  # fmt: skip
     for path in sorted(found, key=_version, reverse=True):
         shared = Path(_output([str(path / "pg_config"), "--sharedir"]).strip())
         if (shared / "extension/postgis.control").is_file():

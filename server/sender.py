@@ -155,7 +155,10 @@ class Sender:
         length = {"Content-Length": str(size)}
         answer = self._client.put(href, content=_chunks(path), headers=length)
         if answer.status_code not in (200, 201, 204):
-            raise InvalidInput(f"{path.name} was refused: {detail(answer)}")
+            refused = f"{path.name} was refused: {detail(answer)}"
+            if answer.is_server_error:
+                raise httpx.HTTPStatusError(refused, request=answer.request, response=answer)
+            raise InvalidInput(refused)
         return href
 
 

@@ -45,6 +45,9 @@ def submit(
             sender = Sender(client, server, reader, str(request_path.resolve()))
             body = request | {"inputs": sender.sent(request["inputs"])}
             return _run(client, f"{server}/processes/{process_id}/execution", body)
+    except httpx.HTTPStatusError as error:
+        print(f"orograph: {error}", file=sys.stderr)
+        return FAILED
     except httpx.HTTPError as error:
         said = str(error) or type(error).__name__
         print(f"orograph: {server} does not answer: {said}", file=sys.stderr)

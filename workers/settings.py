@@ -34,7 +34,9 @@ class CommonSettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the server binds to.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port the server binds to.")
     public_url: str | None = Field(
-        default=None, description="Outside URL, prefix included; else http://host:port."
+        default=None,
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
+        description="Outside URL, prefix included; else http://host:port.",
     )
     allowed_hosts: Names = Field(
         default=(),

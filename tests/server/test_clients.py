@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from owslib.ogcapi.processes import Processes
 
+from server.settings import Settings
 from server.submit import submit
 
 
@@ -52,3 +54,15 @@ def test_submit_tells_bad_input_from_a_server_that_is_away(
     assert "no process nothing" in capsys.readouterr().err
     assert submit("echo", wrong, "http://127.0.0.1:9") == 1
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_server_that_cannot_keep_a_file_is_no_bad_input(
+    server: str, place: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that sees 2 would not try again."""
+    image = tmp_path / "image.tif"
+    image.write_bytes(b"II*\x00 and no more")
+    folder = place.data / "uploads" / hashlib.sha256(image.read_bytes()).hexdigest()
+    folder.touch()  # where its folder would be
+    assert submit("echo", request_file(tmp_path, {"image": {"href": "image.tif"}}), server) == 1
+    assert "image.tif was refused: an error of the server" in capsys.readouterr().err

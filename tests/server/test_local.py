@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -104,6 +105,8 @@ def test_one_s_own_database_and_broker_are_used_and_left_alone(
     with stack(settings) as running:
         assert running.ended() is None
         assert httpx.get(f"{settings.url}/conformance").status_code == 200
+        open_files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert open_files == most, "a thousand idle clients would be all"
     assert not (data / "postgres").exists()
     with psycopg.connect(database) as connection:
         connection.execute("SELECT count(*) FROM orograph.job")
@@ -143,6 +146,27 @@ def test_a_missing_program_is_named_with_its_package(
     with (
         pytest.raises(CannotStart, match="apt install postgresql"),
         postgis(tmp_path / "postgres", tmp_path / "log"),
+    ):
+        pass
+
+
+def test_a_database_of_another_postgresql_is_said_so(tmp_path: Path) -> None:
+    cluster = tmp_path / "postgres/cluster"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("9\n")
+    with (
+        pytest.raises(CannotStart, match=r"made by PostgreSQL 9.*apt install postgresql-9"),
+        postgis(tmp_path / "postgres", tmp_path / "log"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file/data", "file"])
+def test_a_folder_in_which_nothing_can_be_kept_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(CannotStart, match=f"nothing can be kept in {tmp_path / name}.*_DATA"),
+        stack(Settings(data=tmp_path / name, port=free_port())),
     ):
         pass
 

@@ -40,6 +40,15 @@ def test_what_no_worker_knows_is_refused(monkeypatch, name, text):
         WorkerSettings()
 
 
+@pytest.mark.parametrize("text", ["maps.example", "ftp://maps.example", "https://", "https://a/?b"])
+def test_an_outside_url_that_is_none_is_refused(monkeypatch, capsys, text):
+    monkeypatch.setenv("OROGRAPH_PUBLIC_URL", text)
+    assert main(["up"]) == 2
+    assert capsys.readouterr().err.startswith("orograph: OROGRAPH_PUBLIC_URL: ")
+    monkeypatch.setenv("OROGRAPH_PUBLIC_URL", "https://maps.example:8443/prefix/")
+    assert Settings().url == "https://maps.example:8443/prefix"
+
+
 def test_an_empty_variable_is_an_unset_one(monkeypatch):
     monkeypatch.setenv("OROGRAPH_API_KEY", "")
     monkeypatch.setenv("OROGRAPH_PORT", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from server.app import create_app
 from server.errors import install
+from server.patience import Patience
 from server.settings import Settings
 
 CONTENT = b"II*\x00" + bytes(range(256)) * 100
@@ -86,3 +89,29 @@ def test_a_full_disk_is_said_so() -> None:
     other = client.put(f"/{errno.EIO}")
     assert (other.status_code, other.json()["type"]) == (500, "InternalError")
     assert "/srv" not in full.text + other.text
+
+
+def test_a_sender_that_falls_silent_is_let_go(place: Settings) -> None:
+    """It would hold a connection and an open file for ever, and so might a thousand others."""
+    part = {"type": "http.request", "body": CONTENT, "more_body": True}
+    answers: list[Message] = []
+
+    async def silent() -> Message:
+        if not answers and waiting:
+            return waiting.pop()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    waiting: list[Message] = [part]
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "PUT", "headers": [],
+        "path": f"/uploads/{'2' * 64}/x.tif", "query_string": b"",
+    }  # fmt: skip
+    app = Patience(create_app(place), longest_s=0.2)
+    asyncio.run(asyncio.wait_for(app(scope, silent, send), 30))
+    assert answers[0]["status"] == 408
+    assert (b"connection", b"close") in answers[0]["headers"]
+    assert not list((place.data / "uploads").glob(".*.part"))
