@@ -51,7 +51,9 @@ class Signs:
     agreement: float = 0.9
     """Share of the places along a cut that must step the same way."""
     depth: float = 0.9
-    """Of a house behind a cut, relative to the cut's length, below which signs count less."""
+    """Of a house behind a cut, relative to the cut's length, below which signs count less.
+
+    Half of it is `Reach.shallow`: nothing counts there."""
     elongation: float = 2.5
     """Extent of a block across a cut, relative to the cut's length, from which signs count more.
 

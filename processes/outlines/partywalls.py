@@ -33,6 +33,10 @@ class Reach:
     least_depth_m: float = 3.2
     """Of houses on both sides of a cut."""
     least_length_m: float = 4.5
+    shallow: float = 0.45
+    """Depth behind a cut, relative to its length, below which it is not looked at …"""
+    shallow_m: float = 6.0
+    """… unless it is so deep in metres."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def scan(mask: Mask, features: Floats, angle: float, cell_m: float, reach: Reach
     window = max(2, round(reach.window_m / cell_m))
     skip = max(1, round(reach.blur_m / cell_m))
     steps = _steps(turned, inside, window, skip, max(1, round(reach.least_depth_m / cell_m)))
-    found = _runs(steps, inside, max(4, round(reach.least_length_m / cell_m)))
+    shortest = max(4, round(reach.least_length_m / cell_m))
+    found = _runs(steps, inside, shortest, reach.shallow, reach.shallow_m / cell_m)
     corners = np.stack(
         [
             np.stack([found[:, 0] - 0.5, found[:, 1] - 2.0], axis=1),
@@ -256,7 +261,7 @@ def _judged(values: Floats, entry: Floats) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
+def _runs(steps: Floats, inside: Mask, shortest: int, shallow: float, shallow_px: float) -> Floats:
     """Return (col, first row, last row, depth, extent, crease, ridge, …) of each cut."""
     kinds, rows, cols = steps.shape[0] - 4, steps.shape[1], steps.shape[2]
     behind, ahead = _depths(inside)
@@ -274,9 +279,11 @@ def _runs(steps: Floats, inside: Mask, shortest: int) -> Floats:
             length = row - first
             if length < shortest:
                 continue
+            middle = np.median(depth[first:row, col])
+            if middle < min(shallow * length, shallow_px):
+                continue
             entry = np.full(16, np.nan)
-            entry[0], entry[1], entry[2] = col, first, row
-            entry[3] = np.median(depth[first:row, col])
+            entry[0], entry[1], entry[2], entry[3] = col, first, row, middle
             entry[4] = np.median(behind[first:row, col]) + np.median(ahead[first:row, col])
             asked = False
             values = steps[0, first:row, col]
