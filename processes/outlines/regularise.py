@@ -147,15 +147,14 @@ def polygons(fitted: Fit, group: Group) -> dict[int, list[Any]]:
     foot = fitted.lines[:, :2] * fitted.lines[:, 2:]
     along = np.stack([-fitted.lines[:, 1], fitted.lines[:, 0]], axis=1) * reach
     through: Any = shapely.linestrings(np.stack([foot - along, foot + along], axis=1))
-    within = [frame.intersection(line) for line in list(through)]
-    noded = shapely.union_all([*within, frame.boundary])
+    noded = shapely.union_all([*shapely.intersection(frame, through), frame.boundary])
     cells = shapely.get_parts(shapely.polygonize([noded]))
     middles = shapely.get_coordinates(shapely.centroid(cells))
     parts = _labels(fitted, group, middles)
     shared = _branching(cells, parts)
     found: dict[int, list[Any]] = {}
     for part in np.unique(parts[parts > 0]):
-        whole = shapely.union_all(cells[parts == part])
+        whole = shapely.coverage_union_all(cells[parts == part])
         found[int(part)] = [_without_idle_points(p, shared) for p in shapely.get_parts(whole)]
     return found
 
@@ -221,7 +220,7 @@ def _others(group: Group, outline: Contour, taste: Taste, most: float) -> Iterat
     if taste.corner_px * sum(map(len, rings)) < most:
         yield _outline(group, rings, taste)
     if group.parts == 1 and len(rings) == 1:
-        yield _circle(group, outline, taste)
+        yield from _circle(group, outline, taste, most)
 
 
 def _outline(group: Group, rings: list[Floats], taste: Taste) -> Drawing:
@@ -237,19 +236,23 @@ def _outline(group: Group, rings: list[Floats], taste: Taste) -> Drawing:
     return Drawing("outline", _misfit_px(found, group) + taste.corner_px * corners, found)
 
 
-def _circle(group: Group, outline: Contour, taste: Taste) -> Drawing:
-    """Return the circle through the outline in the least-squares sense (Kåsa, 1976)."""
+def _circle(group: Group, outline: Contour, taste: Taste, most: float) -> Iterator[Drawing]:
+    """Yield the circle through the outline in the least-squares sense (Kåsa, 1976), if close."""
     x, y = outline.points[:, 0], outline.points[:, 1]
     system = np.stack([x, y, np.ones_like(x)], axis=1)
     (a, b, c), *_ = np.linalg.lstsq(system, x**2 + y**2, rcond=None)
     radius = float(np.sqrt(max(c + (a**2 + b**2) / 4, 0.0)))
+    # three numbers say it, a corner is two
+    price = taste.corner_px * 4
+    away = np.abs(np.hypot(x - a / 2, y - b / 2) - radius)
+    if price + 0.5 * float((away * outline.lengths).sum()) > most:
+        return
     turn = np.arange(CIRCLE_CORNERS) * 2 * np.pi / CIRCLE_CORNERS
     # as much area as the true circle
     radius *= float(np.sqrt(2 * np.pi / CIRCLE_CORNERS / np.sin(2 * np.pi / CIRCLE_CORNERS)))
     ring = np.stack([a / 2 + radius * np.cos(turn), b / 2 + radius * np.sin(turn)], axis=1)
     found = {1: [shapely.Polygon(ring)]}
-    # three numbers say it, a corner is two
-    return Drawing("circle", _misfit_px(found, group) + taste.corner_px * 4, found)
+    yield Drawing("circle", _misfit_px(found, group) + price, found)
 
 
 def _finished(drawing: Drawing, taste: Taste) -> Iterator[Shape]:
