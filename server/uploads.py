@@ -34,22 +34,34 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
     async def put(request: Request, digest: str, name: str) -> Response:
         """Send a file; `digest` is the SHA-256 of its content, in hexadecimal."""
         path = _place(folder, digest, name)
-        body = {"href": f"{outside(request)}/uploads/{digest}/{quote(name)}"}
         if path.is_file():
             path.parent.touch()  # what is asked for is kept
-            return JSONResponse(body, 200)
+            return JSONResponse({"href": _address(request, path)}, 200)
+        return await kept(request, name, digest)
+
+    @routes.put(
+        "/uploads/{name}", operation_id="sendFile", status_code=201, response_class=Response
+    )
+    async def put_named(request: Request, name: str) -> Response:
+        """Send a file whose SHA-256 is not known yet: `href` says where it is kept."""
+        return await kept(request, name, None)
+
+    async def kept(request: Request, name: str, digest: str | None) -> Response:
+        _place(folder, digest or "0" * 64, name)
         if int(request.headers.get("content-length", "0")) > max_bytes:
             raise TooLarge(f"{name} exceeds {max_bytes} bytes: crop it")
         part = folder / f".{uuid.uuid4().hex}.part"
         try:
             found = await _received(request, part, max_bytes)
-            if found != digest:
+            if digest not in (None, found):
                 raise InvalidInput(f"{name} is not what its address says: its SHA-256 is {found}")
+            path = _place(folder, found, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        return JSONResponse(body, 201, {"Location": body["href"]})
+        href = _address(request, path)
+        return JSONResponse({"href": href}, 201, {"Location": href})
 
     @routes.head(here, include_in_schema=False)
     @routes.get(here, operation_id="getUpload", response_class=Response)
@@ -86,6 +98,10 @@ async def _received(request: Request, part: Path, max_bytes: int) -> str:
                 await run_in_threadpool(flush)
         await run_in_threadpool(flush)
     return hashed.hexdigest()
+
+
+def _address(request: Request, path: Path) -> str:
+    return f"{outside(request)}/uploads/{path.parent.name}/{quote(path.name)}"
 
 
 def _place(folder: Path, digest: str, name: str) -> Path:

@@ -1,12 +1,12 @@
 // Opens the viewer in headless Chromium, waits until it is drawn, does what it is told, takes pictures.
 //
-//   node viewer_shot.mjs URL OUT_FOLDER CHROMIUM
+//   node viewer_shot.mjs URL OUT_FOLDER CHROMIUM FOLDER_OF_IMAGES
 //
 // Prints one JSON object: what the page said and what a click on a building showed.
 
 import puppeteer from "puppeteer-core";
 
-const [url, out, executablePath] = process.argv.slice(2);
+const [url, out, executablePath, images] = process.argv.slice(2);
 const WAIT_MS = 120_000;
 const browser = await puppeteer.launch({
   executablePath,
@@ -56,6 +56,7 @@ try {
   await page.click("#form [type=submit]");
   await page.waitForSelector("#fault:not([hidden])", { timeout: WAIT_MS });
   seen.empty = await page.$eval("#fault", ({ textContent }) => textContent);
+  seen.files = await fromFiles(page, out);
   seen.job = await ordered(page, out);
   seen.after = await page.$eval("#fault", ({ hidden }) => hidden);
   seen.refused = await refused(page, out);
@@ -116,6 +117,27 @@ async function ordered(page, out) {
   await page.screenshot({ path: `${out}/job.png` });
   await page.waitForSelector("#job[data-status=successful]", { timeout: WAIT_MS });
   return { during, bar: await page.$eval("#bar", ({ value }) => value) };
+}
+
+/** Order a map of files of this machine, and cancel it as soon as the images are known to be read. */
+async function fromFiles(page, out) {
+  const input = await page.$("#files");
+  await input.uploadFile(`${images}/left_RPC.TXT`);
+  await page.click("#form [type=submit]");
+  await page.waitForSelector("#fault:not([hidden])", { timeout: WAIT_MS });
+  const none = await page.$eval("#fault", ({ textContent }) => textContent);
+  const names = ["left.tif", "left_RPC.TXT", "right.tif", "right_RPC.TXT"];
+  await input.uploadFile(...names.map((name) => `${images}/${name}`));
+  await page.click("#form [type=submit]");
+  await page.waitForFunction(
+    "/tie points|surface: block|projecting|^Failed/.test(document.getElementById('state').textContent)",
+    { timeout: WAIT_MS, polling: 50 },
+  );
+  const state = await page.$eval("#state", ({ textContent }) => textContent);
+  await page.screenshot({ path: `${out}/files.png` });
+  await page.click("#dismiss");
+  await page.waitForSelector("#job[data-status=dismissed]", { timeout: WAIT_MS });
+  return { none, state };
 }
 
 /** Order a job that fails; return what is said of it, and whether all of that is to be seen. */

@@ -115,3 +115,17 @@ def test_a_sender_that_falls_silent_is_let_go(place: Settings) -> None:
     assert answers[0]["status"] == 408
     assert (b"connection", b"close") in answers[0]["headers"]
     assert not list((place.data / "uploads").glob(".*.part"))
+
+
+def test_a_file_is_sent_by_its_name_alone(client: TestClient, place: Settings) -> None:
+    """As `curl -T` does, and a page that cannot hash gigabytes."""
+    content = CONTENT + b"another"
+    digest = hashlib.sha256(content).hexdigest()
+    for _ in range(2):
+        sent = client.put("/uploads/right image.tif", content=content)
+        assert sent.status_code == 201
+        assert sent.json()["href"] == sent.headers["location"]
+        assert sent.json()["href"] == f"http://maps.example/uploads/{digest}/right%20image.tif"
+    assert client.get(sent.json()["href"]).content == content
+    assert client.put("/uploads/.hidden", content=content).status_code == 400
+    assert not list((place.data / "uploads").glob(".*.part"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.demo import order
+from server.demo import SCENE, order
 from server.local import stack
 from server.settings import Settings
 
@@ -43,7 +43,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
         assert chromium, "apt-get install chromium"
         address = f"{running.settings.url}/viewer/"
         done = subprocess.run(
-            ["node", "viewer_shot.mjs", address, str(out), chromium],
+            ["node", "viewer_shot.mjs", address, str(out), chromium, str(SCENE)],
             cwd=NODE, capture_output=True, text=True, timeout=420,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -150,6 +150,12 @@ def test_the_form_orders_a_job_and_shows_it_to_its_end(seen):
     assert "city" in said["processes"]
     assert said["job"]["during"].split(":")[0] in {"Waiting", "Working"}
     assert said["job"]["bar"] == 100
+
+
+def test_images_of_the_users_own_computer_are_mapped(seen):
+    said, _ = seen
+    assert said["files"]["none"].startswith("None of these files is an image")
+    assert said["files"]["state"].startswith("Working: ")
 
 
 def test_an_order_without_images_is_told_in_plain_words_until_the_next(seen):

@@ -1,6 +1,7 @@
 // The form that submits a job, and what is seen of it until it ends.
 
 import { json } from "./api.js";
+import { sendImages } from "./files.js";
 
 const POLL_MS = 1000;
 const SAID = {
@@ -22,17 +23,17 @@ export async function createOrder(onMap, guarded) {
   const choose = async () => {
     const { description, inputs } = await json(`processes/${select.value}`);
     byId("about").textContent = description ?? "";
-    byId("images-label").hidden = !inputs.images;
+    byId("images-label").hidden = byId("files-label").hidden = !inputs.images;
     const others = required(inputs);
     byId("whole").open ||= others.length > 0 || !inputs.images;
     writeRequest(inputs.images, others);
     byId("images").oninput = () => writeRequest(true, others);
   };
   select.addEventListener("change", guarded(choose));
-  const ordered = guarded(() => run(select.value, onMap));
+  const order = guarded(() => run(select.value, onMap));
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    ordered();
+    order();
   });
   await choose();
 }
@@ -50,34 +51,32 @@ function writeRequest(images, others) {
   byId("request").value = JSON.stringify({ inputs: { ...values, ...Object.fromEntries(others) } }, null, 2);
 }
 
-/** Return the request as it was written. */
-function request() {
+/** Return the request as it was written, and the images that were chosen as files, which are sent now. */
+async function request(headers) {
   let body;
   try {
     body = JSON.parse(byId("request").value);
   } catch (error) {
     throw new Error(`The request is not valid JSON: ${error.message}`);
   }
-  if (Array.isArray(body.inputs?.images) && body.inputs.images.length === 0) {
-    throw new Error("Name the images: addresses of two or more, one a line.");
+  if (!Array.isArray(body.inputs?.images) || byId("files-label").hidden) return body;
+  const sent = await sendImages(byId("files").files, headers, (text) => show({ status: "sending", message: text }));
+  body.inputs.images.push(...sent);
+  if (body.inputs.images.length === 0) {
+    throw new Error("Name the images: addresses of two or more, one a line, or files.");
   }
   return body;
 }
 
 async function run(process, onMap) {
   byId("job").hidden = true; // that was another
-  const body = request();
   const key = byId("key").value;
   const headers = key ? { "X-API-Key": key } : {};
-  const job = await json(`processes/${process}/execution`, {
-    method: "POST",
-    headers: { ...headers, "Content-Type": "application/json", Prefer: "respond-async" },
-    body: JSON.stringify(body),
-  });
   const submit = document.querySelector("#form [type=submit]");
   submit.disabled = true;
-  byId("dismiss").onclick = () => json(`jobs/${job.jobID}`, { method: "DELETE", headers }).catch(() => {});
   try {
+    const job = await ordered(process, headers);
+    byId("dismiss").onclick = () => json(`jobs/${job.jobID}`, { method: "DELETE", headers }).catch(() => {});
     const ended = await followed(job);
     const map = ended.status === "successful" && (await productOf(ended));
     if (map) await onMap(map); // a message echoed is none
@@ -86,23 +85,40 @@ async function run(process, onMap) {
   }
 }
 
-async function followed(job) {
+/** Return the job that was ordered; what of it was said until then is taken away should that fail. */
+async function ordered(process, headers) {
+  try {
+    return await json(`processes/${process}/execution`, {
+      method: "POST",
+      body: JSON.stringify(await request(headers)),
+      headers: { ...headers, "Content-Type": "application/json", Prefer: "respond-async" },
+    });
+  } catch (error) {
+    byId("job").hidden = true;
+    throw error;
+  }
+}
+
+/** Say how far a job is. */
+function show({ status, message, progress }) {
   byId("job").hidden = false;
+  byId("job").dataset.status = status;
+  byId("bar").value = progress ?? 0;
+  byId("bar").hidden = status === "failed";
+  byId("state").textContent = SAID[status] ? `${SAID[status]}: ${message ?? ""}` : message;
+  byId("dismiss").hidden = !["accepted", "running"].includes(status);
+}
+
+async function followed(job) {
+  show(job);
   byId("job").scrollIntoView({ block: "nearest" });
-  for (;;) {
-    byId("bar").value = job.progress ?? 0;
-    byId("state").textContent = `${SAID[job.status]}: ${job.message ?? ""}`;
-    byId("job").dataset.status = job.status;
-    const ended = !["accepted", "running"].includes(job.status);
-    byId("dismiss").hidden = ended;
-    byId("bar").hidden = job.status === "failed";
-    if (ended) {
-      byId("job").scrollIntoView({ block: "nearest" }); // what it says may be longer than before
-      return job;
-    }
+  while (["accepted", "running"].includes(job.status)) {
     await new Promise((wake) => setTimeout(wake, POLL_MS));
     job = await json(`jobs/${job.jobID}`);
+    show(job);
   }
+  byId("job").scrollIntoView({ block: "nearest" }); // what it says may be longer than before
+  return job;
 }
 
 async function productOf(job) {

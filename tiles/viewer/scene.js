@@ -259,5 +259,5 @@ function fly(viewer, box, height) {
   const range = 2.0 * Cesium.Cartesian3.distance(centre, corner);
   viewer.camera.lookAt(centre, new Cesium.HeadingPitchRange(0.35, -0.75, range));
   viewer.camera.lookAtTransform(Cesium.Matrix4.IDENTITY);
-  viewer.camera.moveRight(0.1 * range); // the details cover the right of the map
+  if (viewer.canvas.clientWidth > 600) viewer.camera.moveRight(0.1 * range); // the details cover the right of the map
 }
