@@ -325,6 +325,8 @@ def _shadow(
 
     None where it does not say where the sun stood.
     """
+    import cv2
+
     from processes.stereo.orthorectify import sunlit
 
     if scene.ortho is None or "OROGRAPH_SUN" not in scene.ortho.tags:
@@ -335,7 +337,9 @@ def _shadow(
         raise InvalidInput("tag OROGRAPH_SUN of ortho must be [azimuth, elevation]") from None
     if not 5.0 < elevation < 89.0:
         return None
-    return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation, asked=asked)
+    # colours are interpolated up to a cell outside
+    near = cv2.dilate(asked.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation, asked=near)
 
 
 def owned(
