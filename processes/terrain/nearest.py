@@ -26,7 +26,9 @@ def nearest(targets: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Heights]:
 def nearest_filled(heights: Heights) -> Heights:
     """Return *heights* with each NaN taken from the nearest known cell; zeros if none is known."""
     known = np.isfinite(heights)
-    if known.all() or not known.any():
-        return np.nan_to_num(heights).astype(np.float32)
+    if known.all():
+        return heights.astype(np.float32)
+    if not known.any():
+        return np.zeros(heights.shape, np.float32)
     source, _ = nearest(known)
     return np.asarray(heights.ravel()[source], np.float32)

@@ -56,9 +56,12 @@ def planes(
     weight, wc, wr = blur(w, g, g), blur(w, gt, g), blur(w, g, gt)
     stiff = np.float32(0.02 * sigma**2) * weight
     wrc = blur(w, gt, gt)
-    m, n = blur(w, gtt, g) + blur(wx, gt, g) + stiff, wrc + blur(wy, gt, g)
-    o, p = wrc + blur(wx, g, gt), blur(w, g, gtt) + blur(wy, g, gt) + stiff
-    x, y = wc + blur(wx, g, g), wr + blur(wy, g, g)
+    m, n, o, p = blur(w, gtt, g) + stiff, wrc, wrc, blur(w, g, gtt) + stiff
+    x, y = wc, wr
+    if step > 1:  # cells are their own middles
+        m, n = m + blur(wx, gt, g), n + blur(wy, gt, g)
+        o, p = o + blur(wx, g, gt), p + blur(wy, g, gt)
+        x, y = x + blur(wx, g, g), y + blur(wy, g, g)
     # Cramer's rule for the height at the middle
     a, b, c = m * p - n * o, y * o - x * p, x * n - y * m
     det = weight * a + wc * b + wr * c
