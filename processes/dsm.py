@@ -331,8 +331,8 @@ def _kernel(
     def kernel(grid: Grid) -> Sequence[Raster | Points]:
         import numpy as np
 
+        from processes.core.origin import Origin
         from processes.stereo.cloud import Measured, cloud
-        from processes.stereo.fuse import Origin
         from processes.stereo.surface import cells_inside, surface
 
         pairs: list[Measured] | None = [] if points else None

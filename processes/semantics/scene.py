@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.errors import GridMismatch, InvalidInput
+from processes.core.origin import Origin
 from processes.core.process import Asset, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_PX = 3, 384
 """A scene is judged on SAMPLES × SAMPLES windows of it."""
-FILLED_CODES = (2, 3)
-"""What process dsm writes in `ortho_mask` where no image pair saw the ground: it was filled."""
+FILLED = (Origin.FILLED_OCCLUSION, Origin.FILLED_GAP)
+"""Where no image pair saw the ground."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def sample(
     from processes.outlines.segment import Sample
 
     bands = {} if pixels is None else dict(zip(names, pixels, strict=True))
-    filled = None if origins is None else np.isin(np.nan_to_num(origins), FILLED_CODES)
+    filled = None if origins is None else np.isin(np.nan_to_num(origins), FILLED)
     return Sample(dsm, dsm - dtm, bands, filled)
 
 

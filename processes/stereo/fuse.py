@@ -7,12 +7,13 @@ void is filled from the lower of the surfaces around it and never bridges a wall
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from processes.core.origin import Origin
 
 Floats = NDArray[np.float32]
 
@@ -22,18 +23,6 @@ AGREE_M = 1.0
 
 FEW = 0.15
 """A lower surface met by a smaller share of directions is a chink: the void is in the upper one."""
-
-
-class Origin(IntEnum):
-    """Where the height of a cell comes from, or why it has none."""
-
-    OUTSIDE = 0
-    SEEN = 1
-    FILLED_OCCLUSION = 2
-    FILLED_GAP = 3
-    INTERPOLATED = 4
-    EMPTY = 5
-    CROWN = 6
 
 
 class Fused(NamedTuple):

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.stereo.fuse import Origin
+from processes.core.origin import Origin
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]

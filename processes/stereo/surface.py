@@ -21,13 +21,14 @@ from shapely import (
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from processes.core.origin import Origin
 from processes.core.raster import Grid
 from processes.stereo.canopy import green, raised, typical_red
 from processes.stereo.cloud import Measured
 from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField, rectify
-from processes.stereo.fuse import Origin, fill, fuse
+from processes.stereo.fuse import fill, fuse
 from processes.stereo.match import Tones, match
 from processes.stereo.outliers import Brightness, implausible
 from processes.stereo.pointing import Piece, View, rectified

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from processes.core.origin import Origin
 from processes.stereo.confidence import FILLED, error_m, read, unit_m
-from processes.stereo.fuse import Origin
 
 SHAPE = (60, 80)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from processes.stereo.fuse import Origin, fill, fuse
+from processes.core.origin import Origin
+from processes.stereo.fuse import fill, fuse
 
 SHAPE = (80, 100)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]

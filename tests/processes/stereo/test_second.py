@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from processes.stereo.fuse import Origin
+from processes.core.origin import Origin
 from processes.stereo.second import Known, Second, asked
 
 SHAPE = (60, 80)

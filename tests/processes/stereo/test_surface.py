@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from processes.stereo.fuse import Origin
+from processes.core.origin import Origin
 from processes.stereo.surface import (
     DEEP_M,
     RIM_M,
