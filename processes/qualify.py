@@ -60,6 +60,12 @@ class QualifyInputs(Inputs):
         description="A raster of codes, such as ortho_mask or the classes of segment: rasters and "
         "points are then compared class by class too.",
     )
+    area: Asset | None = Field(
+        default=None,
+        description="Polygons where the reference is complete, for kind footprints: outlines that "
+        "its border cuts, or that lie beyond it, are neither right nor wrong. Without it each "
+        "outline counts.",
+    )
     kind: Kind = Field(
         description="How to compare: dsm, dtm or ndsm for two rasters, footprints for two sets of "
         "outlines, buildings for heights above ground building by building (the reference is "
@@ -81,6 +87,8 @@ def run(inputs: QualifyInputs, work: Workspace) -> QualifyOutputs:
     """Compare or predict, write the figures, draw the page."""
     from processes.accuracy.page import html_report
 
+    if inputs.area is not None and inputs.kind != "footprints":
+        raise InvalidInput(f"area is for kind footprints: leave it out for {inputs.kind}")
     product = _name(inputs.product)
     if inputs.reference is None:
         work.progress(0.0, "predicting from the confidence")
@@ -209,7 +217,7 @@ def compare_points(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
 def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]:
     """Two sets of outlines, one to one."""
     from processes.accuracy.classes import asprs_class, citygml_lod
-    from processes.accuracy.features import on_one_map, polygons
+    from processes.accuracy.features import on_one_map, polygons, within
     from processes.accuracy.outlines import matches, outline_figures, position_rmse
     from processes.accuracy.plots import histogram, outline_map
 
@@ -217,6 +225,13 @@ def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]
     true = polygons(work.read_vector(_reference(inputs)), "reference")
     made, true = on_one_map(made, true)
     ours, theirs = made.geometry.to_numpy(), true.geometry.to_numpy()
+    how = "An outline is found where one of the product covers it with an IoU of at least 0.5, one "
+    how += "to one."
+    beyond: dict[str, int] = {}
+    if inputs.area is not None:
+        area = polygons(work.read_vector(inputs.area), "area").to_crs(true.crs).union_all()
+        ours, theirs, beyond = within(area, ours, theirs)
+        how += " Asked are those in the area where the reference is complete."
     figures = outline_figures(ours, theirs)
     pairs = matches(ours, theirs)
     hit, met = {pair.product for pair in pairs}, {pair.reference for pair in pairs}
@@ -226,14 +241,13 @@ def compare_footprints(inputs: QualifyInputs, work: Workspace) -> dict[str, Any]
     asprs = asprs_class(position_m, len(pairs), direction="horizontal")
     lod = citygml_lod(position_m, 0.0) if pairs else None
     return {
-        "how": "An outline is found where one of the product covers it with an IoU of at least "
-        "0.5, one to one.",
-        "figures": asdict(figures) | {"position_rmse_m": position_m},
+        "how": how,
+        "figures": asdict(figures) | {"position_rmse_m": position_m} | beyond,
         "classes": {"citygml_lod_by_position": lod, "asprs_horizontal": asdict(asprs)},
         "tiles": {name: getattr(figures, name) for name in ("f1", "precision", "recall")}
         | {"mean_iou": figures.mean_iou, "mean_polis_m": figures.mean_polis_m},
         "tables": {
-            "Outlines": asdict(figures) | {"position_rmse_m": position_m},
+            "Outlines": asdict(figures) | {"position_rmse_m": position_m} | beyond,
             "Accuracy classes, by the middles of the matches": {
                 "ASPRS 2024": asprs.name if asprs.class_cm else f"refused: {asprs.reason}",
                 "CityGML level by position": lod,

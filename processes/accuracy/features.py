@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from processes.accuracy.outlines import matches
 from processes.accuracy.pairing import at_points
@@ -39,6 +40,26 @@ def on_one_map(
             return made.to_crs(crs), true.to_crs(crs)
     zone = true.estimate_utm_crs()
     return made.to_crs(zone), true.to_crs(zone)
+
+
+def within(
+    area: BaseGeometry, made: NDArray[np.object_], true: NDArray[np.object_]
+) -> tuple[NDArray[np.object_], NDArray[np.object_], dict[str, int]]:
+    """Return the outlines that an area lets one ask for, and how many it does not.
+
+    True ones lie wholly in it. Of the product those go that lie mostly outside, or mostly on a
+    true one that does not lie wholly in it. Raises NothingToCompare.
+    """
+    shapely.prepare(area)
+    whole = shapely.covers(area, true)
+    cut = shapely.union_all(true[~whole])
+    size = shapely.area(made)
+    off = shapely.area(shapely.intersection(made, area)) < 0.5 * size
+    off |= shapely.area(shapely.intersection(made, cut)) > 0.5 * size
+    if not whole.any():
+        raise NothingToCompare("no outline of the reference lies wholly in the area")
+    left_out = {"product_not_asked": int(off.sum()), "reference_not_asked": int((~whole).sum())}
+    return made[~off], true[whole], left_out
 
 
 def height_column(frame: geopandas.GeoDataFrame, name: str) -> NDArray[np.float64]:

@@ -218,6 +218,29 @@ def test_outlines_found_invented_and_missed(work):
     assert "refused: 4 check points" in page
 
 
+def test_outlines_beyond_the_area_of_the_reference_are_neither_right_nor_wrong(work):
+    """A map ends somewhere: what a product found beyond it was counted as invented."""
+    houses = [box(431000 + 20 * i, 5290000, 431010 + 20 * i, 5290008) for i in range(5)]
+    beyond, invented = (affinity.translate(houses[0], 0, north) for north in (60, 20))
+    mine = outlines(work, "mine", [*houses, beyond, invented])
+    true = outlines(work, "true", houses)
+    # it cuts the last house
+    area = outlines(work, "area", [box(430990, 5289990, 431085, 5290040)])
+    strict, _ = report(work, mine, true, "footprints")
+    assert strict["figures"]["precision"] == pytest.approx(5 / 7)
+    found, page = report(work, mine, true, "footprints", area=area)
+    assert found["figures"]["recall"] == 1
+    assert found["figures"]["precision"] == pytest.approx(4 / 5)
+    assert found["figures"]["product_not_asked"] == 2
+    assert found["figures"]["reference_not_asked"] == 1
+    assert "where the reference is complete" in page
+    with pytest.raises(InvalidInput, match="area is for kind footprints"):
+        report(work, mine, true, "buildings", area=area)
+    far = outlines(work, "far", [box(0, 0, 1, 1)])
+    with pytest.raises(NothingToCompare, match="area"):
+        report(work, mine, true, "footprints", area=far)
+
+
 def test_thirty_outlines_give_a_class_by_position(work):
     houses = [box(431000 + 20 * i, 5290000, 431010 + 20 * i, 5290008) for i in range(30)]
     moved = [affinity.translate(house, 0.24, 0.32) for house in houses]
