@@ -60,8 +60,9 @@ def snapped(vertices: Floats, step_m: float) -> tuple[Floats, Numbers]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def ring_codes(corners: Numbers, starts: Numbers, first: Numbers) -> Numbers:
+def ring_codes(shell: Shell) -> Numbers:
     """Return 101, 102 or 104 of each face, 0 where its rings are sound."""
+    corners, starts, first = shell
     codes = np.zeros(len(first) - 1, np.int64)
     for face in range(len(codes)):
         for ring in range(first[face], first[face + 1]):
@@ -84,14 +85,13 @@ def ring_codes(corners: Numbers, starts: Numbers, first: Numbers) -> Numbers:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def planes(
-    points: Floats, corners: Numbers, starts: Numbers, first: Numbers
-) -> tuple[Floats, Floats, Floats]:
+def planes(points: Floats, shell: Shell) -> tuple[Floats, Floats, Floats]:
     """Return the frame (3, 3) of each face, its middle, and how far its corners leave its plane.
 
     Rows of a frame are two directions in the plane and the normal (Newell) of its outer ring; all
     nought where that has none. Leaving is from the lowest to the highest corner, and the farthest.
     """
+    corners, starts, first = shell
     count = len(first) - 1
     frames, middles, leaves = np.zeros((count, 3, 3)), np.zeros((count, 3)), np.zeros((count, 2))
     for face in range(count):
@@ -133,14 +133,10 @@ def planes(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def simple_faces(
-    points: Floats,
-    corners: Numbers,
-    starts: Numbers,
-    first: Numbers,
-    frames: Floats,
-    middles: Floats,
+    points: Floats, shell: Shell, frames: Floats, middles: Floats
 ) -> NDArray[np.bool_]:
     """Return which faces are certainly simple: no sides near each other, holes inside and apart."""
+    corners, starts, first = shell
     count = len(first) - 1
     simple = np.ones(count, np.bool_)
     for face in range(count):
@@ -152,11 +148,12 @@ def simple_faces(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def shell_code(corners: Numbers, starts: Numbers, first: Numbers, points: int) -> int:
+def shell_code(shell: Shell, points: int) -> int:
     """Return 301, 302, 303, 305 or 307; 0 where faces join to one closed two-manifold.
 
     Around each point the corners of faces that share a side there are one fan, and only one.
     """
+    corners, starts, first = shell
     faces, sides = len(first) - 1, len(corners)
     if faces < 4:
         return 301
@@ -198,19 +195,14 @@ def shell_code(corners: Numbers, starts: Numbers, first: Numbers, points: int) -
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def crosses_itself(
-    points: Floats,
-    corners: Numbers,
-    starts: Numbers,
-    first: Numbers,
-    frames: Floats,
-    middles: Floats,
-    touch_m: float,
+    points: Floats, shell: Shell, frames: Floats, middles: Floats, touch_m: float
 ) -> bool:
     """Return whether a side of a face meets another face other than along its rim.
 
     Faces are planar, so two of them can only meet where a side of one meets the other. Contact
     that is no deeper than *touch_m* is none.
     """
+    corners, starts, first = shell
     faces, sides = len(first) - 1, len(corners)
     following = _following(starts, 0, len(starts) - 1)
     low, high = np.empty((faces, 3)), np.empty((faces, 3))
@@ -261,8 +253,9 @@ def crosses_itself(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def volume(points: Floats, corners: Numbers, starts: Numbers) -> float:
+def volume(points: Floats, shell: Shell) -> float:
     """Return the volume that a closed shell of planar faces holds, below nought if inside out."""
+    corners, starts, _ = shell
     total = 0.0
     for ring in range(len(starts) - 1):
         a = points[corners[starts[ring]]]

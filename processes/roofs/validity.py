@@ -70,12 +70,12 @@ def faults(solid: Solid) -> list[Fault]:
     """Return everything that is wrong with *solid*; nothing where it is valid."""
     points, number = snapped(np.ascontiguousarray(solid.vertices, np.float64), SNAP_M)
     shell = packed([face.rings for face in solid.faces], number)
-    found = [Fault(int(c), i) for i, c in enumerate(ring_codes(*shell)) if c]
+    found = [Fault(int(c), i) for i, c in enumerate(ring_codes(shell)) if c]
     if found:
         return found
-    frames, middles, leaves = planes(points, *shell)
+    frames, middles, leaves = planes(points, shell)
     # a triangle that is no sliver can only lean where the face leaves its plane by as much
-    doubtful = ~simple_faces(points, *shell, frames, middles)
+    doubtful = ~simple_faces(points, shell, frames, middles)
     doubtful |= (leaves[:, 0] > LEANING_M) | (leaves[:, 1] > PLANE_M) | ~frames.any(axis=(1, 2))
     found = [
         Fault(code, int(i))
@@ -84,12 +84,12 @@ def faults(solid: Solid) -> list[Fault]:
     ]
     if found:
         return found
-    code = shell_code(*shell, len(points))
+    code = shell_code(shell, len(points))
     if code:
         return [Fault(int(code))]
-    if crosses_itself(points, *shell, frames, middles, TOUCH_M):
+    if crosses_itself(points, shell, frames, middles, TOUCH_M):
         return [Fault(306)]
-    return [Fault(405)] if volume(points, *shell[:2]) < 0 else []
+    return [Fault(405)] if volume(points, shell) < 0 else []
 
 
 def _numbered(shell: Shell, face: int) -> tuple[Ring, ...]:
