@@ -30,8 +30,10 @@ WIDEST_M = 2000.0
 """Wider outlines are no buildings, and reading under them would not be bounded."""
 BLOCK_M = 500.0
 """Buildings are modelled in squares of this size: one read of each raster a square."""
-SAMPLE = 100
-"""Buildings that are asked how far the surface rounds creases off."""
+SAMPLE = 200
+"""Buildings that are asked how far the surface rounds creases off, at most."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, but for their whole part, are spread evenly however many there are."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
 HEIGHTS = ("ground_m", "min_m", "mean_m", "median_m", "max_m", "roof_m", "height_m", "base_m")
 
@@ -220,16 +222,20 @@ def _blur(
     outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
 ) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
-    from processes.roofs.blur import blur_of
+    from processes.roofs.blur import blur_of, settled
     from processes.roofs.reconstruct import misfits
 
     rows = np.setdiff1d(np.arange(len(outlines)), list(done))
     spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int))]
-    found = []
-    for shape in outlines.geometry.iloc[spread]:
+    anywhere = spread[np.argsort(np.arange(len(spread)) * GOLDEN % 1)]
+    found: list[list[float]] = []
+    for shape in outlines.geometry.iloc[anywhere]:
         costs = misfits(shape, _read(dsm, shape.bounds, "dsm"))
-        if costs is not None:
-            found.append(costs)
+        if costs is None:
+            continue
+        found.append(costs)
+        if settled(found):
+            break
     return blur_of(found)
 
 

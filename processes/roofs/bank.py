@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import FINEST_M, Seen, bic, shown
+from processes.roofs.blur import FINEST_M, Flat, Seen, bic, shown
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ FLATTEST_DEG = {"shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
 """A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
 UNKNOWNS = {"flat": 1, "shed": 2, "gable": 2, "hip": 3, "pyramid": 3}
 """Level and slope; ends of ridges count for one more, since blurred gables look like hips."""
+FALLING = ("flat", "shed")
+"""Kinds that may fall either way."""
 SQUARE, ODD = 1.2, 3
 """Pyramids stand over plans whose sides differ by no more than this factor; over others one must
 say as much more than a hip as so many unknowns would, since blurred hips look like pyramids."""
@@ -81,7 +83,7 @@ def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     uv = (np.column_stack([cells.x, cells.y]) - frame.middle) @ frame.axes
     best: Roof | None = None
     for kind, shape, moves in _bank(*frame.half):
-        if kind in ("flat", "shed") or rectangular >= LEAST_RECTANGULAR:
+        if kind in FALLING or rectangular >= LEAST_RECTANGULAR:
             roof = _moved(kind, shape, moves, frame, uv, cells)
             if roof is not None and (best is None or roof.score < best.score):
                 best = roof
@@ -127,37 +129,16 @@ def _moved(
     """Return the roof whose ridge lies best, sought in ever smaller steps from the middle."""
     most = min(MOST_MOVE_M, MOST_MOVE * frame.half[1])
     odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
-    moved = np.zeros(len(moves))
-
-    def fitted(away: Floats) -> tuple[float, Floats, tuple[float, float, float, float]]:
-        planes = shape.copy()
-        planes[:, 2] += away @ moves
-        found = _fit(
-            uv,
-            planes,
-            cells.row,
-            cells.col,
-            cells.weight,
-            *cells.keep,
-            cells.asked,
-            cells.z,
-        )
-        unknowns = UNKNOWNS[kind] + ODD * odd + int(np.count_nonzero(away))
-        sound = kind in ("flat", "shed") or found[1] > 0
-        return bic(found[2], len(cells.z), unknowns) if sound else np.inf, planes, found
-
-    best = fitted(moved)
-    for step in STEPS_M:
-        better = bool(len(moves)) and best[2][2] > FINEST_M**2
-        while better:
-            better = False
-            for axis in range(len(moves)):
-                for way in (-step, step):
-                    away = moved.copy()
-                    away[axis] += way
-                    if abs(away[axis]) <= most and (trial := fitted(away))[0] < best[0]:
-                        moved, best, better = away, trial, True
-    score, planes, (level, rise, cost, share) = best
+    unknowns = UNKNOWNS[kind] + ODD * odd
+    level, rise, cost, share, score, planes = _sought(
+        uv,
+        shape,
+        moves,
+        most,
+        unknowns,
+        kind in FALLING,
+        cells.flat,
+    )
     made = _planes(planes, level, rise, frame)
     if score == np.inf or (kind != "flat" and _pitch(made) < FLATTEST_DEG[kind]):
         return None
@@ -165,21 +146,60 @@ def _moved(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _sought(
+    uv: Floats,
+    shape: Floats,
+    moves: Floats,
+    most: float,
+    unknowns: int,
+    falling: bool,
+    seen: Flat,
+) -> tuple[float, float, float, float, float, Floats]:
+    """Return level, rise, cost and share of the best place of the ridge, its score and planes.
+
+    Each move counts as an unknown. A *falling* roof may fall inwards, another only outwards.
+    """
+    cells = len(seen[-1])
+    away = np.zeros(len(moves))
+    best = _fit(uv, shape, seen)
+    best_planes = shape.copy()
+    score = bic(best[2], cells, unknowns) if falling or best[1] > 0 else np.inf
+    better_than = FINEST_M**2
+    for step in STEPS_M:
+        better = best[2] > better_than
+        while better:
+            better = False
+            for axis in range(len(moves)):
+                for way in (-step, step):
+                    before = away[axis]
+                    if abs(before + way) > most:
+                        continue
+                    away[axis] = before + way
+                    planes = shape.copy()
+                    moved = unknowns
+                    for move in range(len(moves)):
+                        planes[:, 2] += away[move] * moves[move]
+                        moved += away[move] != 0
+                    found = _fit(uv, planes, seen)
+                    trial = bic(found[2], cells, moved) if falling or found[1] > 0 else np.inf
+                    if trial < score:
+                        score, best, best_planes, better = trial, found, planes, True
+                    else:
+                        away[axis] = before
+    return best[0], best[1], best[2], best[3], score, best_planes
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fit(
     uv: Floats,
     planes: Floats,
-    row: Numbers,
-    col: Numbers,
-    weight: Floats,
-    along_row: float,
-    along_col: float,
-    asked: Numbers,
-    z: Floats,
+    seen: Flat,
 ) -> tuple[float, float, float, float]:
     """Return level and rise of z ≈ level + rise·f, mean squared residual and share within 1 m.
 
     f is the least of *planes*, as the surface shows it. Reweighted least squares (Tukey).
     """
+    row, col, weight, along_row, along_col, asked, z = seen
     every = np.empty(len(uv))
     for i in range(len(uv)):
         lowest = np.inf
@@ -190,18 +210,26 @@ def _fit(
         every = shown(every, row, col, weight, along_row, along_col)
     f = every[asked]
     level, rise = float(np.median(z)), 0.0
+    origin = level
     weights, residual = np.ones(len(z)), np.zeros(len(z))
     for _ in range(20):
         before_level, before_rise = level, rise
-        total = max(weights.sum(), 1e-9)
-        middle_f, middle_z = (weights * f).sum() / total, (weights * z).sum() / total
-        spread = (weights * (f - middle_f) ** 2).sum()
-        slope = (weights * (f - middle_f) * (z - middle_z)).sum()
-        rise = slope / spread if spread > 1e-9 else 0.0
-        level = middle_z - rise * middle_f
-        residual = np.abs(z - level - rise * f)
-        scale = max(1.4826 * np.median(residual), 0.05)
-        weights = np.maximum(1 - (residual / (4.685 * scale)) ** 2, 0.0) ** 2
+        total, sum_f, sum_z, sum_ff, sum_fz = 1e-9, 0.0, 0.0, 0.0, 0.0
+        for i in range(len(z)):
+            share, above = weights[i] * f[i], z[i] - origin
+            total += weights[i]
+            sum_f += share
+            sum_z += weights[i] * above
+            sum_ff += share * f[i]
+            sum_fz += share * above
+        spread = sum_ff - sum_f * sum_f / total
+        rise = (sum_fz - sum_f * sum_z / total) / spread if spread > 1e-9 else 0.0
+        level = origin + (sum_z - rise * sum_f) / total
+        for i in range(len(z)):
+            residual[i] = abs(z[i] - level - rise * f[i])
+        reach = 4.685 * max(1.4826 * float(np.median(residual)), 0.05)
+        for i in range(len(z)):
+            weights[i] = max(1 - (residual[i] / reach) ** 2, 0.0) ** 2
         if max(abs(before_level - level), abs(before_rise - rise)) < 1e-3:
             break
     cost = (np.minimum(residual, COARSEST_M) ** 2).mean()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from processes.core.building import Solid
 from processes.core.raster import Raster
-from processes.roofs.bank import COARSEST_M, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
+from processes.roofs.bank import COARSEST_M, FALLING, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
 from processes.roofs.blur import BLURS, SHARP, Blur, seen
 from processes.roofs.eaves import fit_eaves
 from processes.roofs.extrude import extrude, tidy
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LEAST_HEIGHT_M = 1.0
 LEAST_STOREY_M = 2.2
 """A lower level of two that is no higher is the street, and the outline too large."""
+BLUR_CELLS = 200
+"""That are asked of a roof for the blur of its surface."""
 FLAT_M = 0.2
 """A flat roof that explains its cells so well has neither slopes nor storeys."""
 
@@ -136,8 +138,8 @@ def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:
         return None
     found = []
     for blur in BLURS:
-        roof = fit_roof(outline, seen(cells, inset_m, blur))
-        if roof is None or roof.type in ("flat", "shed"):
+        roof = fit_roof(outline, seen(cells, inset_m, blur, whole=True, most=BLUR_CELLS))
+        if roof is None or roof.type in FALLING:
             return None
         found.append(roof.rmse_m**2)
     return found

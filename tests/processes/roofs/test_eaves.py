@@ -82,20 +82,14 @@ def test_every_wall_has_its_face(plan, turn):
     assert found.solids[0].vertices[:, 2].max() == pytest.approx(dsm.values.max(), abs=0.5)
 
 
-def test_ends_that_do_not_rise_are_gables():
-    dsm, dtm = raised(BENT, gables=LONGER)
-    found = reconstruct(BENT, dsm, dtm, 2)
+@pytest.mark.parametrize(
+    ("gables", "kind", "faces"), [(LONGER, "gable", 4), (ONE_LONGER, "hip", 5)]
+)
+def test_ends_that_do_not_rise_are_gables(gables, kind, faces):
+    found = reconstruct(BENT, *raised(BENT, gables), 2)
     assert found.roof is not None
-    assert found.roof.type == "gable"
-    assert len(stands(found)) == 4
-
-
-def test_a_roof_that_ends_at_a_neighbour_is_hipped_at_the_other_end():
-    dsm, dtm = raised(BENT, gables=ONE_LONGER)
-    found = reconstruct(BENT, dsm, dtm, 2)
-    assert found.roof is not None
-    assert found.roof.type == "hip"
-    assert len(stands(found)) == 5
+    assert found.roof.type == kind
+    assert len(stands(found)) == faces
 
 
 def test_other_plans_have_no_such_roof():
