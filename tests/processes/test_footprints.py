@@ -106,16 +106,6 @@ def test_the_number_of_threads_changes_nothing(work, monkeypatch):
     assert found[0].equals(found[1])
 
 
-def test_buildings_of_two_tiles_are_parts_of_different_blocks(work, monkeypatch):
-    """A tile's blocks were counted on from its buildings, some of which had been left out."""
-    low = [(shapely.box(x, 20, x + 4, 23.5), 6.0) for x in (8, 24)]
-    high = [(shapely.box(x, 70, x + 12, 82), 6.0) for x in (10, 40, 70)]
-    monkeypatch.setattr("processes.footprints.TILE_PX", 120)
-    found = made(work, *scene(work, [*low, *high, *HOUSES[:1]]), min_area_m2=20)
-    assert len(found) == 4
-    assert found.part_of.is_unique
-
-
 def test_a_rerun_gives_the_same_ids(work):
     dsm, dtm = scene(work)
     assert list(made(work, dsm, dtm).id) == list(made(work, dsm, dtm).id)
