@@ -47,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         min_size=1,
         max_size=POOL_SIZE,
         timeout=POOL_WAIT_S,
+        kwargs={"autocommit": True},  # one round trip a question, not three
         open=False,
         name="orograph",
     )

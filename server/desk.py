@@ -73,7 +73,7 @@ class Desk:
 
         *called* is the URL the server was called by: references to it are kept under its own.
         """
-        with self.pool.connection() as conn:
+        with self.pool.connection() as conn, conn.transaction():
             job = jobs.create(
                 conn,
                 process.id,

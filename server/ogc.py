@@ -71,9 +71,13 @@ def router(desk: Desk) -> APIRouter:
         """Run a process: at once, or as a job with `Prefer: respond-async`."""
         chosen = desk.process(process_id)
         body = await read_json(request, desk.max_body_bytes)
-        wanted = await run_in_threadpool(parse, chosen, body, allowed_hosts=desk.allowed_hosts)
         preference = Preference.of(request)
-        job = await run_in_threadpool(desk.accept, chosen, wanted, outside(request))
+
+        def accepted() -> Job:
+            wanted = parse(chosen, body, allowed_hosts=desk.allowed_hosts)
+            return desk.accept(chosen, wanted, outside(request))
+
+        job = await run_in_threadpool(accepted)
         if preference.respond_async:
             return _created(job, outside(request), "respond-async")
         wait_s = min(preference.wait_s or desk.sync_wait_s, desk.sync_wait_s)

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 
-from server.local import Stack, migrate, services, stack, wait
+from server.local import Stack, _listener, migrate, services, stack, wait
 from server.private import CannotStart, Parts, free_port, postgis, redis
 from server.settings import Settings
 
@@ -134,6 +134,12 @@ def test_a_port_is_not_taken_from_another_program(data: Path) -> None:
             stack(Settings(data=data, port=port)),
         ):
             pass
+
+
+def test_answers_do_not_wait_for_more_to_send() -> None:
+    """asyncio turns Nagle's delay off only where the socket is named TCP: 40 ms an answer."""
+    with _listener("127.0.0.1", free_port()) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_a_missing_program_is_named_with_its_package(
