@@ -36,12 +36,13 @@ class Fused(NamedTuple):
     shift_m: tuple[float, ...]
 
 
-def fuse(dsms: Sequence[Floats], confidences: Sequence[Floats]) -> Fused:
+def fuse(dsms: Sequence[Floats], confidences: Sequence[Floats], *, apart: float = 1.0) -> Fused:
     """Return the surface that the models (row, col), on one grid, agree on.
 
     Each model is first brought to the common level (its median difference from the others), and
     trusted less the more it scatters about them, so a bad pair cannot spoil good ones. In a cell,
-    heights that agree are averaged; the surface with the most confidence wins.
+    heights that agree are averaged; the surface with the most confidence wins. *apart*: how
+    independent the errors of models are, 0 to 1: the doubts of all but the surest count so much.
     """
     if len(dsms) == 0 or len(dsms) != len(confidences):
         raise ValueError("give one confidence for each of one or more models")
@@ -57,7 +58,9 @@ def fuse(dsms: Sequence[Floats], confidences: Sequence[Floats]) -> Fused:
     # a model is trusted by its scatter: that of the best pair counts one
     trust = (np.min(scatter) / scatter) ** 2
     stack = stack + shift[:, None, None].astype(np.float32)
-    dsm, confidence = _agreed(stack, weight.astype(np.float32), trust.astype(np.float32), AGREE_M)
+    dsm, confidence = _agreed(
+        stack, weight.astype(np.float32), trust.astype(np.float32), AGREE_M, np.float32(apart)
+    )
     return Fused(dsm, confidence, tuple(float(s) for s in shift))
 
 
@@ -93,7 +96,7 @@ def _levels(stack: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _agreed(stack, weight, trust, agree_m):  # type: ignore[no-untyped-def]
+def _agreed(stack, weight, trust, agree_m, apart):  # type: ignore[no-untyped-def]
     n, rows, cols = stack.shape
     dsm = np.full((rows, cols), np.nan, np.float32)
     confidence = np.zeros((rows, cols), np.float32)
@@ -104,18 +107,22 @@ def _agreed(stack, weight, trust, agree_m):  # type: ignore[no-untyped-def]
                 zi = stack[i, r, c]
                 if not np.isfinite(zi):
                     continue
-                s0, s1, doubt = np.float32(0.0), np.float32(0.0), np.float32(1.0)
+                s0, s1, top = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+                doubt = np.float32(1.0)
                 for j in range(n):
                     e = stack[j, r, c] - zi
                     if np.isfinite(e) and abs(e) <= agree_m:
                         w = (weight[j, r, c] + np.float32(1e-3)) * trust[j]
                         s0 += w
                         s1 += w * e
-                        doubt *= np.float32(1.0) - min(w, np.float32(0.99))
+                        w = min(w, np.float32(0.99))
+                        top = max(top, w)
+                        doubt *= np.float32(1.0) - w
                 if s0 > best:
                     best = s0
                     dsm[r, c] = zi + s1 / s0
-                    confidence[r, c] = np.float32(1.0) - doubt
+                    own = np.float32(1.0) - top
+                    confidence[r, c] = np.float32(1.0) - own * (doubt / own) ** apart
     return dsm, confidence
 
 

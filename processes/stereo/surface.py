@@ -46,6 +46,9 @@ Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 COMPARABLE = 0.6
 """Pairs whose base is at least this share of the widest are fused; narrower ones only asked."""
+APART = 0.2
+"""How independent the errors of such pairs are: all see one grain. With 1, confidence claimed 90 %
+of cells and held 76 and 79 % on towns of six and four images; so it holds 89 and 93 %."""
 DEEP_M, WORTH_M2 = 4.0, 100.0
 """A void is wide where a cell lies so far from what is measured; less of it in all is none."""
 FRAME_STEP_PX = 64
@@ -210,6 +213,7 @@ def _fused(
     fused = fuse(
         [heights.dsm for heights in found],
         [heights.trust * weight for heights, weight in zip(found, weights, strict=True)],
+        apart=APART,
     )
     return _Heights(fused.dsm, fused.confidence)
 

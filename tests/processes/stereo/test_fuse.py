@@ -31,6 +31,14 @@ def test_three_models_are_better_than_one():
     assert np.all(fused.confidence > 0.9)
 
 
+def test_witnesses_that_saw_the_same_grain_add_less_than_others():
+    models = [noisy(k, 0.02) for k in range(3)]
+    apart, alike = (fuse(models, [sure()] * 3, apart=share).confidence for share in (1.0, 0.0))
+    assert_allclose(np.median(apart), 1 - 0.2**3, atol=0.02)
+    assert_allclose(np.median(alike), 0.8, atol=0.05)
+    assert np.all(alike <= apart + 1e-5)
+
+
 def test_a_bad_pair_does_not_spoil_good_ones():
     bad = TRUTH + np.random.default_rng(9).normal(0, 6, SHAPE).astype(np.float32)
     fused = fuse([noisy(0), bad, noisy(1)], [sure()] * 3)

@@ -64,6 +64,20 @@ def test_crowns_stay_as_tall_as_they_were_filled():
     assert np.all(found.origin[VOID] == Origin.CROWN)
 
 
+def test_crowns_take_what_was_seen_higher():
+    found = heard(first(TRUTH, VOID, Origin.CROWN), opinion(np.where(VOID, 104.0, TRUTH)))
+    assert_allclose(found.dsm[VOID], 104.0, atol=0.01)
+
+
+def test_cars_are_not_flattened_by_pairs_that_do_not_see_them():
+    car = (ROW > 45) & (ROW < 50) & (COL > 50) & (COL < 60)
+    ramps = np.minimum(np.abs(ROW - 47.5), 2.5) / 2.5 * np.abs(COL - 55) / 5
+    known = first(TRUTH + np.where(car, 0.55 * (1 - np.minimum(ramps, 1)), 0))
+    found = heard(known, opinion(TRUTH))
+    top = (ROW == 47) & (COL == 55)
+    assert_array_equal(found.dsm[top], known.dsm[top])
+
+
 @pytest.mark.parametrize(("trust", "green", "taken"), [(0.95, 0, 0), (0.995, 0, 1), (0.95, 1, 1)])
 def test_what_was_seen_higher_needs_two_witnesses_or_leaves(trust, green, taken):
     thick = np.where(VOID, 110.0, TRUTH)
