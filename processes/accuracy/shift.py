@@ -51,8 +51,8 @@ def best_shift(
 
     Searched within ±*reach_m* in x and y, to about a tenth of a cell; dz is unbounded. The cost
     is the mean of |dz − median dz| cut at 3 m; where moving sideways hardly lowers it, as on flat
-    land, there is nothing to be said about x and y and they stay 0. Fewer than 100 common cells:
-    no shift at all.
+    land, there is nothing to be said about x and y and they stay 0; so they do where the heights,
+    interpolated between cells, fit no better for it. Fewer than 100 common cells: no shift at all.
     """
     wanted = np.isfinite(reference) & np.isfinite(heights)
     if counted is not None:
@@ -75,6 +75,11 @@ def best_shift(
         level = float(np.median(known))
         return float(np.minimum(np.abs(known - level), OUTLIER_M).mean()), level
 
+    def fit(drow: float, dcol: float) -> float:
+        dz = reference[cells[:, 0], cells[:, 1]] - bilinear(heights, row + drow, col + dcol)
+        known = dz[np.isfinite(dz)]
+        return float(np.minimum(np.abs(known - np.median(known)), OUTLIER_M).mean())
+
     best, step = (0.0, 0.0), 4.0
     reach = int(np.ceil(reach_m / cell_m / step))
     while step > 0.05:
@@ -85,7 +90,9 @@ def best_shift(
         step, reach = step / 2, 2
     # between whole cells, where interpolation smooths neither of the two
     whole = (float(round(best[0])), float(round(best[1])))
-    if any(whole) and cost(*whole)[0] > (1 - EARNED) * cost(0.0, 0.0)[0]:
+    earned = cost(*whole)[0] <= (1 - EARNED) * cost(0.0, 0.0)[0]
+    # a fraction of a cell blurs walls: worse than what it mends where that is little
+    if (any(whole) and not earned) or fit(*best) >= fit(0.0, 0.0):
         best = (0.0, 0.0)
     return Shift(-best[1] * cell_m, best[0] * cell_m, cost(*best)[1])
 
