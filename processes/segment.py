@@ -35,6 +35,11 @@ class SegmentInputs(Inputs):
         description="True orthoimage on the grid of dsm; bands named red, green, blue, nir are "
         "used, else their mean as a panchromatic one. The less there is, the less is told.",
     )
+    ortho_mask: Asset | None = Field(
+        default=None,
+        description="Where heights come from, as process dsm says, on the grid of dsm: beside "
+        "roofs, colour alone tells what the cells are whose heights were filled. Used with ortho.",
+    )
     segmenter: Literal["rules", "unet"] = Field(
         default="unet", description="Rules on height, colour and texture, or a neural network."
     )
@@ -59,7 +64,7 @@ def run(inputs: SegmentInputs, work: Workspace) -> SegmentOutputs:
     from processes.semantics.segmenter import chosen, settled
 
     work.progress(0.0, "looking at the scene")
-    scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work)
+    scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work, ortho_mask=inputs.ortho_mask)
     segmenter = chosen(inputs.segmenter, scene, work, weights=inputs.weights)
     names, tidy = scene.band_names, inputs.segmenter == "unet"
 
@@ -95,7 +100,7 @@ SEGMENT = Process(
     id="segment",
     title="Classes of the ground",
     description=__doc__,
-    version="1.0.0",
+    version="1.1.0",
     inputs=SegmentInputs,
     outputs=SegmentOutputs,
     run=run,

@@ -12,7 +12,7 @@ rules. So rules stay the default of footprints, and the network is that of proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from processes.outlines.segment import Limits, Rules, Sample, limits, tidied
 from processes.semantics.modelcard import ModelCard
 from processes.semantics.rules import classes_by_rules
 from processes.semantics.scene import Scene
-from processes.semantics.stack import BUILDING, CLASSES, GROUND, brightness, stack
+from processes.semantics.stack import BUILDING, CLASSES, GROUND, VEGETATION, brightness, stack
 from processes.semantics.weights import Device, bundled, fetched, network
 
 Floats = NDArray[np.floating[Any]]
@@ -179,6 +179,9 @@ def settled(chances: NDArray[np.float32], sample: Sample, cell_m: float) -> NDAr
 
     What is taken from the buildings falls to the likeliest other class.
     """
+    if sample.filled is not None:
+        plant = chances.argmax(axis=0) == VEGETATION
+        sample = replace(sample, filled=sample.filled & ~plant)
     mask = tidied(built(chances), sample, cell_m, peeled=False)
     known = chances.max(axis=0) > 0
     others = chances.copy()

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/segmentation.py                    runs `orograph run city` first
     python tests/benchmarks/segmentation.py --products DIR     takes DIR/village and DIR/quarter
+    python tests/benchmarks/segmentation.py --scene DIR/flat   another scene, as of towns.py
     python tests/benchmarks/segmentation.py --sensors          with less than four bands, too
     python tests/benchmarks/segmentation.py --speed            cells a second of the network
 
@@ -24,10 +25,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from accuracy import SHIFTED, products_of, run_city
+from accuracy import products_of, run_city
 from machine import measured_on
 from numpy.typing import NDArray
-from truth import NO_SHIFT, Truth, on_truth, scene_folder, truth_of
+from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
 
 from processes.accuracy.shift import Shift, best_shift
 from processes.core.process import Asset, Layer
@@ -100,6 +101,7 @@ def told(
         dsm=Asset(href=str(products["dsm"])),
         dtm=Asset(href=str(products["dtm"])),
         ortho=ortho,
+        ortho_mask=Asset(href=str(products["ortho_mask"])) if "ortho_mask" in products else None,
         segmenter=segmenter,  # type: ignore[arg-type]
     )
     made = SEGMENT.run(inputs, work)
@@ -124,9 +126,10 @@ def scene_rows(
     name: str, products: Mapping[str, Path], sensors: list[str], scratch: Path
 ) -> dict[str, Any]:
     """Return the figures of both segmenters on a scene."""
-    truth = truth_of(scene_folder(name))
+    scene = scene_folder(name)
+    truth = truth_of(scene)
     shift = NO_SHIFT
-    if name in SHIFTED:
+    if mispointed(scene):
         surface = on_truth(products["dsm"], truth)
         shift = best_shift(surface, truth.dsm, truth.cell_m, counted=truth.counted)
     with rasterio.open(products["dsm"]) as file:
@@ -191,7 +194,7 @@ def markdown(scene: str, rows: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--products", type=Path, help="folder with one folder per scene")
-    parser.add_argument("--scene", choices=SCENES, action="append")
+    parser.add_argument("--scene", action="append", help="its name or folder")
     parser.add_argument("--sensors", action="store_true", help="with fewer bands, too")
     parser.add_argument("--speed", action="store_true", help="how fast the network is")
     parser.add_argument("--json", type=Path, help="where to write the figures")
@@ -203,11 +206,13 @@ def main() -> None:
     sensors = list(SENSORS) if args.sensors else ["four bands"]
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.scene or SCENES:
-            folder = (args.products or Path(scratch)) / name
+            folder = (args.products or Path(scratch)) / Path(name).name
             if not args.products:
                 run_city(scene_folder(name), folder)
-            report[name] = scene_rows(name, products_of(folder), sensors, Path(scratch) / name)
-            print(markdown(name, report[name]), flush=True)
+            report[name] = scene_rows(
+                name, products_of(folder), sensors, Path(scratch) / "seen" / Path(name).name
+            )
+            print(markdown(Path(name).name, report[name]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
 

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 
 from processes.core.errors import AssetMissing, InvalidInput
+from processes.core.origin import Origin
 from processes.core.process import Asset, Layer
 from processes.core.raster import Grid, Raster
 from processes.footprints import FOOTPRINTS, FootprintsInputs
@@ -67,6 +68,22 @@ def test_classes_are_codes_with_colours_and_names(work, scene, place, segmenter)
     assert colours[1][0] > colours[1][2]
     assert colours[3][2] > colours[3][0]
     assert tags["OROGRAPH_VALUES"].startswith("1 building, 2 vegetation")
+
+
+@pytest.mark.parametrize("segmenter", ["unet", "rules"])
+def test_filled_heights_beside_a_roof_are_told_by_colour(work, scene, place, segmenter):
+    """A strip that no pair saw was filled from the ground: half of all errors lay in such ones."""
+    roofs = place.classes == BUILDING
+    hidden = roofs & ~np.roll(roofs, 3, axis=1)  # their western rims
+    with rasterio.open(scene["dsm"].href) as file:
+        surface, grid = file.read(1), Grid(str(file.crs), file.transform, *file.shape)
+    surface[hidden] = 200
+    origins = np.where(hidden, Origin.FILLED_OCCLUSION, Origin.SEEN).astype(np.uint8)
+    seen = scene | {"dsm": work.write_raster("rimless", Raster(surface, grid))}
+    mask = work.write_raster(Layer("origins", "uint8"), Raster(origins, grid))
+    unaware = told(work, seen, segmenter=segmenter)[0][hidden] == 1
+    aware = told(work, seen, segmenter=segmenter, ortho_mask=mask)[0][hidden] == 1
+    assert aware.mean() > unaware.mean() + 0.1
 
 
 def test_blocks_change_nothing(work, scene, monkeypatch, tmp_path):
