@@ -49,39 +49,3 @@ def compared(there: Tensor, reason: Tensor, back: Tensor, agree_px: float) -> Te
     said = torch.where(agree, int(Reason.MATCHED), apart).to(torch.uint8)
     gone = (reason == Reason.NO_DATA) | (reason == Reason.OUTSIDE)
     return torch.where(gone, reason, said)
-
-
-def small_patches(values: Tensor, known: Tensor, most: int, apart: int) -> Tensor:
-    """Return known pixels in 4-connected patches of at most *most*; as `cv2.filterSpeckles`.
-
-    Neighbours of a patch differ by *apart* or less. The least number in a patch has reached all of
-    it after *most* steps if it is small; if a neighbour then has another number, it is not.
-    """
-    size = values.numel()
-    name = torch.where(known, torch.arange(size, device=values.device).view_as(values), size)
-    joined = []
-    for axis in (0, 1):
-        one, two = _beside(values, axis)
-        here, there = _beside(known, axis)
-        joined.append(here & there & ((one.int() - two.int()).abs() <= apart))
-    for _ in range(most):
-        spread = name.clone()
-        for axis in (0, 1):
-            one, two = _beside(name, axis)
-            less = torch.where(joined[axis], torch.minimum(one, two), size)
-            for part in _beside(spread, axis):
-                torch.minimum(part, less, out=part)
-        name = spread
-    count = torch.bincount(name.reshape(-1), minlength=size + 1)
-    for axis in (0, 1):
-        one, two = _beside(name, axis)
-        torn = joined[axis] & (one != two)
-        count[one[torn]] = most + 1
-        count[two[torn]] = most + 1
-    return known & (count[name] <= most)
-
-
-def _beside(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Return views of all pixels but the last, and of those after them, along an axis."""
-    rows, cols = values.shape
-    return (values[: rows - 1], values[1:]) if axis == 0 else (values[:, : cols - 1], values[:, 1:])

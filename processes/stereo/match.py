@@ -46,7 +46,18 @@ from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
 from processes.stereo.sgm import solver
-from processes.stereo.slopes import REACH_PX, REST_PX, along, moved, steep, surface_of, surroundings
+from processes.stereo.slopes import (
+    REACH_PX,
+    REST_PX,
+    along,
+    moved,
+    patches,
+    prolonged,
+    raised,
+    steep,
+    surface_of,
+    surroundings,
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ COARSE = Recipe(per_px=1, p1=10, p2_edge=16, p2_flat=50)
 FINE = Recipe(per_px=2, p1=12, p2_edge=14, p2_flat=36)
 """For a base-to-height ratio of GENTLE or less; slopes of wider pairs take more steps."""
 GENTLE = 0.35
-SLOPES = Recipe(per_px=2, p1=6, p2_edge=14, p2_flat=36)
+SLOPES = Recipe(per_px=2, p1=4, p2_edge=14, p2_flat=36)
 """Where a surface is levelled before it is looked at again."""
 CENSUS_PX = (5, 5)
 EDGE_CONTRAST = 12.0
@@ -107,7 +118,8 @@ LOOKS = 4
 STRIP_CELLS = 40_000_000
 """Disparities held at a time by one thread, 3 bytes each."""
 STRIP_MARGIN_PX = 24
-SPECKLE_PX = 10
+SPECKLES = 10, np.float32(1)
+"""Patches of so few pixels that stand so far (px) apart are wrong."""
 FLAT_PX = 7
 """A pixel has no texture if all within this window is of one grey value."""
 FLAT_CONTRAST = 1e-3
@@ -153,7 +165,8 @@ def match(
         lefts[0], tones.left if tones else _ends(lefts[0])
     )
     reason[flat] = Reason.NO_TEXTURE
-    reason[_speckles(there.disparity, reason == Reason.MATCHED)] = Reason.SPECKLE
+    specks = patches(there.disparity, reason == Reason.MATCHED, *SPECKLES)
+    reason[specks] = Reason.SPECKLE
     matched = reason == Reason.MATCHED
     known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
     planes = _on_slopes(
@@ -184,20 +197,23 @@ class _Pair:
 def _on_slopes(
     pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask, device: str
 ) -> Planes:
-    """Return the planes once what is steep has been matched again along its slopes."""
-    hilly = steep(planes, known)
+    """Return the planes once what is steep has been matched again along its slopes and on."""
+    apart = raised(planes, matched)
+    hilly = steep(planes, known, apart)
     if not hilly.any():
         return planes
-    where = surroundings(hilly) & known
-    surface = surface_of(planes, known)
+    longer, beside = prolonged(planes, hilly, known & apart)
+    wanted = hilly | beside
+    where = surroundings(wanted) & known
+    surface = surface_of(longer, known)
     fine = along(pair.right, surface)
     reach = np.full(first.shape, REACH_PX, np.float32)
     rest = _level(pair, fine, -reach, reach, SLOPES, device, where).disparity
     near = where & (np.abs(rest) <= REST_PX)
-    measured = np.where(near, moved(surface, planes, rest), first)
+    measured = np.where(near, moved(surface, longer, rest), first)
     again = refine(measured, matched, where)
     return Planes(
-        *(np.where(hilly & near, new, old) for new, old in zip(again, planes, strict=True))
+        *(np.where(wanted & near, new, old) for new, old in zip(again, planes, strict=True))
     )
 
 
@@ -406,14 +422,6 @@ def _flat(image: Floats, ends: tuple[float, float]) -> Mask:
     known = np.where(np.isnan(image), np.float32(low), image)
     spread = cv2.dilate(known, kernel) - cv2.erode(known, kernel)
     return np.asarray(spread <= FLAT_CONTRAST * (high - low))
-
-
-def _speckles(disparity: Floats, matched: Mask) -> Mask:
-    """Return matched pixels in patches of less than SPECKLE_PX that stand a pixel apart."""
-    scaled = np.clip((disparity - float(disparity.min())) * 16 + 16, 16, 32000)
-    patches = np.where(matched, scaled, 0).astype(np.int16)
-    cv2.filterSpeckles(patches, 0, SPECKLE_PX, 16)
-    return np.asarray(matched & (patches == 0))
 
 
 def _likelihood(clear: Floats, support: Floats) -> Floats:

@@ -22,7 +22,7 @@ from processes.stereo import sgm
 from processes.stereo.census import Seen, Slices, window
 from processes.stereo.census_gpu import SeenOn, SlicesOn, census
 from processes.stereo.checks import Reason
-from processes.stereo.checks_gpu import compared, settled, small_patches
+from processes.stereo.checks_gpu import compared, settled
 from processes.stereo.light import Light, cell_of, light_between
 from processes.stereo.match import (
     AGREE_PX,
@@ -36,7 +36,7 @@ from processes.stereo.match import (
     MARGIN_PX,
     SLOPES,
     SMALLEST_PX,
-    SPECKLE_PX,
+    SPECKLES,
     STRIP_CELLS,
     STRIP_MARGIN_PX,
     SURROUNDED,
@@ -54,7 +54,16 @@ from processes.stereo.pyramid_gpu import (
     search_range,
 )
 from processes.stereo.slopes import REACH_PX, REST_PX
-from processes.stereo.slopes_gpu import along, moved, steep, surface_of, surroundings
+from processes.stereo.slopes_gpu import (
+    along,
+    moved,
+    patches,
+    prolonged,
+    raised,
+    steep,
+    surface_of,
+    surroundings,
+)
 
 
 class MatchOn(NamedTuple):
@@ -89,7 +98,9 @@ def match(
     reason = compared(there.disparity, there.reason, here.disparity, float(np.float32(AGREE_PX)))
     flat = (there.reason != Reason.NO_DATA) & _flat(left, tones.left if tones else _ends(left))
     reason[flat] = int(Reason.NO_TEXTURE)
-    reason[_speckles(there.disparity, reason == Reason.MATCHED)] = int(Reason.SPECKLE)
+    most, apart_px = SPECKLES
+    specks = patches(there.disparity, reason == Reason.MATCHED, most, float(apart_px))
+    reason[specks] = int(Reason.SPECKLE)
     matched = reason == Reason.MATCHED
     known = (reason != Reason.NO_DATA) & (reason != Reason.OUTSIDE)
     planes = refine(there.disparity, matched, known)
@@ -119,19 +130,22 @@ def _on_slopes(
     pair: _Pair, first: Tensor, planes: PlanesOn, matched: Tensor, known: Tensor
 ) -> PlanesOn:
     """As `match._on_slopes`."""
-    hilly = steep(planes, known)
+    apart = raised(planes, matched)
+    hilly = steep(planes, known, apart)
     if not bool(hilly.any()):
         return planes
-    where = surroundings(hilly) & known
-    surface = surface_of(planes, known)
+    longer, beside = prolonged(planes, hilly, known & apart)
+    wanted = hilly | beside
+    where = surroundings(wanted) & known
+    surface = surface_of(longer, known)
     fine = along(pair.right, surface)
     reach = torch.full_like(first, REACH_PX)
     rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
     near = where & (rest.abs() <= REST_PX)
-    measured = torch.where(near, moved(surface, planes, rest), first)
+    measured = torch.where(near, moved(surface, longer, rest), first)
     again = refine(measured, matched, where)
     return PlanesOn(
-        *(torch.where(hilly & near, new, old) for new, old in zip(again, planes, strict=True))
+        *(torch.where(wanted & near, new, old) for new, old in zip(again, planes, strict=True))
     )
 
 
@@ -338,9 +352,3 @@ def _flat(image: Tensor, ends: tuple[float, float]) -> Tensor:
     known = image.nan_to_num(nan=ends[0])
     spread = highest(known, FLAT_PX // 2) + highest(-known, FLAT_PX // 2)
     return spread <= FLAT_CONTRAST * (ends[1] - ends[0])
-
-
-def _speckles(disparity: Tensor, matched: Tensor) -> Tensor:
-    """Return matched pixels in patches of less than SPECKLE_PX that stand a pixel apart."""
-    scaled = ((disparity - disparity.min()) * 16 + 16).clamp(16, 32000).int()
-    return small_patches(scaled, matched, SPECKLE_PX, 16)

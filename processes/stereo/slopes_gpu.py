@@ -7,19 +7,97 @@ from torch import Tensor
 
 from processes.stereo.planes_gpu import PlanesOn
 from processes.stereo.pyramid_gpu import highest
-from processes.stereo.slopes import CUBIC, GROW_PX, STEEP, STEPS, SUPPORT
+from processes.stereo.slopes import (
+    APART_PX,
+    BESIDE_PX,
+    BEYOND_PX,
+    CUBIC,
+    FACE,
+    GENTLE,
+    GROW_PX,
+    PATCH_PX,
+    STEEP,
+    STEPS,
+    SUPPORT,
+)
 
 
-def steep(planes: PlanesOn, known: Tensor) -> Tensor:
+def patches(disparity: Tensor, known: Tensor, most: int, apart_px: float) -> Tensor:
+    """As `slopes.patches`: each pixel takes the least number among its neighbours and itself, …
+
+    … then that of the pixel so numbered, until nothing changes.
+    """
+    size = disparity.numel()
+    name = torch.where(known, torch.arange(size, device=disparity.device).view_as(disparity), size)
+    joined = []
+    for axis in (0, 1):
+        (one, two), (here, there) = _beside(disparity, axis), _beside(known, axis)
+        joined.append(here & there & ((two - one).abs() <= apart_px))
+    nothing = torch.tensor([size], device=disparity.device)
+    while True:
+        spread = name.clone()
+        for axis in (0, 1):
+            less = torch.where(joined[axis], torch.minimum(*_beside(name, axis)), size)
+            for part in _beside(spread, axis):
+                torch.minimum(part, less, out=part)
+        spread = torch.cat([spread.reshape(-1), nothing])[spread]
+        if torch.equal(spread, name):
+            break
+        name = spread
+    count = torch.bincount(name.reshape(-1), minlength=size + 1)
+    for rim in (name[0], name[-1], name[:, 0], name[:, -1]):
+        count[rim] = most + 1
+    return known & (count[name] <= most)
+
+
+def _beside(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return views of all pixels but the last, and of those after them, along an axis."""
+    rows, cols = values.shape
+    return (values[: rows - 1], values[1:]) if axis == 0 else (values[:, : cols - 1], values[:, 1:])
+
+
+def raised(planes: PlanesOn, matched: Tensor) -> Tensor:
+    """Return patches of surface that jumps set apart, single pixels of other heights filled."""
+    apart = patches(planes.disparity, matched, PATCH_PX, APART_PX)
+    return surroundings(~surroundings(apart, 1), 1).logical_not()
+
+
+def steep(planes: PlanesOn, known: Tensor, apart: Tensor) -> Tensor:
     """Return where a plane is steep, and much of the surroundings lies on it."""
     slope = torch.hypot(planes.by_col, planes.by_row)
     low, high = STEEP
-    return known & (planes.support > SUPPORT) & (slope > low) & (slope < high)
+    least = torch.where(apart, GENTLE, low)
+    return known & (planes.support > SUPPORT) & (slope > least) & (slope < high)
 
 
-def surroundings(mask: Tensor) -> Tensor:
-    """Return a mask grown by GROW_PX."""
-    return highest(mask.float(), GROW_PX) > 0
+def prolonged(planes: PlanesOn, hilly: Tensor, where: Tensor) -> tuple[PlanesOn, Tensor]:
+    """Return planes with faces gone on over others, and where they do; see `slopes.prolonged`."""
+    slope, support = FACE
+    steeper = torch.hypot(planes.by_col, planes.by_row) > slope
+    faces = hilly & steeper & (planes.support > support)
+    asked = where & ~hilly & surroundings(faces, BEYOND_PX[-1])
+    height, by_col, by_row = (v.clone() for v in (planes.disparity, planes.by_col, planes.by_row))
+    nearest = torch.full_like(height, BESIDE_PX)
+    rows, cols = height.shape
+    for far in BEYOND_PX:
+        for i in (-far, 0, far):
+            for j in (-far, 0, far):
+                to = (slice(max(0, -i), rows - max(0, i)), slice(max(0, -j), cols - max(0, j)))
+                at = (slice(max(0, i), rows - max(0, -i)), slice(max(0, j), cols - max(0, -j)))
+                col, row = planes.by_col[at], planes.by_row[at]
+                here = planes.disparity[at] - (col * j + row * i)
+                off = (here - planes.disparity[to]).abs()
+                nearer = asked[to] & faces[at] & (off < nearest[to])
+                nearest[to] = torch.where(nearer, off, nearest[to])
+                for out, value in ((height, here), (by_col, col), (by_row, row)):
+                    out[to] = torch.where(nearer, value, out[to])
+    longer = asked & ((by_col != planes.by_col) | (by_row != planes.by_row))
+    return PlanesOn(height, planes.support, by_col, by_row), longer
+
+
+def surroundings(mask: Tensor, px: int = GROW_PX) -> Tensor:
+    """Return a mask grown by *px*."""
+    return highest(mask.float(), px) > 0
 
 
 def surface_of(planes: PlanesOn, known: Tensor) -> Tensor:

