@@ -60,7 +60,9 @@ NOISE_CELLS = 12
 """Cells that share one matching window, so that errors are counted once."""
 FINEST_M = 0.03
 MOST_CELLS = 600
-"""That are asked, about."""
+"""That are asked, about. In towns of houses 26 of 1085 outlines have more. Level and slope of the
+chosen roof fitted again on all cells gained nothing in six scenes with larger roofs: median pitch
+error -.1 to +.3°, MAE ±.003 m."""
 FEWEST = 5
 """Roofs that are needed to say how blurred a surface is."""
 ENOUGH, CERTAIN, ALIKE = 20, 3.0, 0.55
