@@ -84,7 +84,10 @@ def ground_and_bridges(
     seen = np.where(brink, calm, seen)
     seen = np.where(deck, repeated(ground.below, step, shape), seen).astype(np.float32)
     found, off = np.full(dsm.shape, np.nan, np.float32), np.zeros(dsm.shape, bool)
-    found[near], off[near] = taken_back(seen, surface, deck, cell_m), deck
+    seen, sharp = taken_back(seen, surface, deck, cell_m)
+    if not sharp:
+        seen = np.where(sure & ~brink & ~deck, at_cells(ground.calm, step, shape), seen)
+    found[near], off[near] = seen, deck
     return found, off
 
 
@@ -94,6 +97,8 @@ class _Ground:
 
     smooth: Heights
     """Gap-free."""
+    calm: Heights
+    """The same with less of the noise that matching leaves."""
     sure: Mask
     brinks: Mask
     """Cells that are ground as they are."""
@@ -121,10 +126,12 @@ def _ground(
     decks &= observed[part]
     banks, cuts = land.banks[part] & ~decks, land.cuts[part] & ~decks
     ground = banks | (on_ground & ~decks)
-    smooth, sure = refitted(np.where(ground, heights, np.nan).astype(np.float32), coarse, cell_m)
+    given = np.where(ground, heights, np.nan).astype(np.float32)
+    smooth, quiet, sure = refitted(given, coarse, cell_m)
     smooth = np.where(sure, smooth, np.nan).astype(np.float32)
+    quiet = np.where(sure, quiet, np.nan).astype(np.float32)
     brink = brinks(heights, smooth, ground, cuts, cell_m) | (grown(banks, BANK_M / cell_m) & ground)
-    return _Ground(nearest_filled(smooth), sure, brink, decks, below)
+    return _Ground(nearest_filled(smooth), nearest_filled(quiet), sure, brink, decks, below)
 
 
 def _widened(

@@ -1,8 +1,10 @@
 """The ground beside walls, which matching lifts."""
 
+import cv2
 import numpy as np
 
 from processes.terrain.ground import bare_earth
+from processes.terrain.refit import refitted
 from processes.terrain.sharp import taken_back
 
 CELL_M = 0.5
@@ -45,8 +47,24 @@ def test_a_sharp_surface_is_ground_up_to_the_wall_and_a_blurred_one_is_not():
     sharp = np.where(house, land + 7, land)
     blurred = np.where(near & ~house, land + 0.08, sharp)
     never = np.zeros(near.shape, bool)
-    ground = taken_back(seen, sharp, never, CELL_M)
+    ground, is_sharp = taken_back(seen, sharp, never, CELL_M)
+    assert is_sharp
     np.testing.assert_array_equal(ground[~house], land[~house])
     assert np.isnan(ground[house]).all()
-    np.testing.assert_array_equal(taken_back(seen, blurred, never, CELL_M), seen)
-    assert np.isnan(taken_back(seen, sharp, near, CELL_M)[near]).all()
+    unchanged, is_sharp = taken_back(seen, blurred, never, CELL_M)
+    np.testing.assert_array_equal(unchanged, seen)
+    assert not is_sharp
+    assert np.isnan(taken_back(seen, sharp, near, CELL_M)[0][near]).all()
+
+
+def test_the_noise_of_matching_is_calmed_and_a_terrace_is_not():
+    noise = np.random.default_rng(1).normal(size=ROW.shape)
+    noise = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    step = np.where(COL > 75, 2.0, 0.0)
+    heights = (step + 0.15 * noise / noise.std()).astype(np.float32)
+    smooth, calm, _ = refitted(heights, heights, CELL_M)
+    away = np.abs(COL - 75) > 6
+    fine, quiet = ((ground - step)[away].std() for ground in (smooth, calm))
+    assert quiet < 0.8 * fine
+    beside = (np.abs(COL - 75) > 3) & ~away
+    assert np.abs(calm - step)[beside].mean() < np.abs(smooth - step)[beside].mean() + 0.02
