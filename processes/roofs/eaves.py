@@ -190,7 +190,7 @@ def _anticlockwise(ring: Any, origin: Floats) -> Floats:
     import shapely
 
     corners = shapely.get_coordinates(ring)[:-1] - origin
-    return corners if shapely.is_ccw(ring) else corners[::-1]
+    return np.asarray(corners if shapely.is_ccw(ring) else corners[::-1])
 
 
 def _rows(ring: Floats) -> Floats:
