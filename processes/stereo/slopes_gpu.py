@@ -11,6 +11,7 @@ from processes.stereo.slopes import (
     APART_PX,
     BESIDE_PX,
     BEYOND_PX,
+    BROAD_PX,
     CUBIC,
     FACE,
     GENTLE,
@@ -66,8 +67,10 @@ def steep(planes: PlanesOn, known: Tensor, apart: Tensor) -> Tensor:
     """Return where a plane is steep, and much of the surroundings lies on it."""
     slope = torch.hypot(planes.by_col, planes.by_row)
     low, high = STEEP
-    least = torch.where(apart, GENTLE, low)
-    return known & (planes.support > SUPPORT) & (slope > least) & (slope < high)
+    on = known & (planes.support > SUPPORT) & (slope < high)
+    gentle = on & apart & (slope > GENTLE)
+    middles = ~surroundings(~gentle, BROAD_PX // 2)
+    return (on & (slope > low)) | surroundings(middles, BROAD_PX // 2)
 
 
 def prolonged(planes: PlanesOn, hilly: Tensor, where: Tensor) -> tuple[PlanesOn, Tensor]:
