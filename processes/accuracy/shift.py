@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product as pairs
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,21 +65,18 @@ def best_shift(
         cells = cells[np.random.default_rng(0).choice(len(cells), MAX_SAMPLES, replace=False)]
     # Interpolating halves the noise between cells, which would draw the shift to half cells;
     # smoothing both surfaces first makes the cost even.
-    smooth, truth = _smoothed(heights), _smoothed(reference)[cells[:, 0], cells[:, 1]]
+    even = _smoothed(heights), _smoothed(reference)[cells[:, 0], cells[:, 1]]
+    raw = heights, reference[cells[:, 0], cells[:, 1]]
     row, col = cells[:, 0].astype(np.float64), cells[:, 1].astype(np.float64)
 
-    def cost(drow: float, dcol: float) -> tuple[float, float]:
-        dz = truth - bilinear(smooth, row + drow, col + dcol)
+    def cost(drow: float, dcol: float, both: tuple[Any, Any] = even) -> tuple[float, float]:
+        made, true = both
+        dz = true - bilinear(made, row + drow, col + dcol)
         known = dz[np.isfinite(dz)]
         if known.size < len(dz) // 4:
             return float("inf"), 0.0
         level = float(np.median(known))
         return float(np.minimum(np.abs(known - level), OUTLIER_M).mean()), level
-
-    def fit(drow: float, dcol: float) -> float:
-        dz = reference[cells[:, 0], cells[:, 1]] - bilinear(heights, row + drow, col + dcol)
-        known = dz[np.isfinite(dz)]
-        return float(np.minimum(np.abs(known - np.median(known)), OUTLIER_M).mean())
 
     best, step = (0.0, 0.0), 4.0
     reach = int(np.ceil(reach_m / cell_m / step))
@@ -92,7 +90,7 @@ def best_shift(
     whole = (float(round(best[0])), float(round(best[1])))
     earned = cost(*whole)[0] <= (1 - EARNED) * cost(0.0, 0.0)[0]
     # a fraction of a cell blurs walls: worse than what it mends where that is little
-    if (any(whole) and not earned) or fit(*best) >= fit(0.0, 0.0):
+    if (any(whole) and not earned) or cost(*best, raw)[0] >= cost(0.0, 0.0, raw)[0]:
         best = (0.0, 0.0)
     return Shift(-best[1] * cell_m, best[0] * cell_m, cost(*best)[1])
 

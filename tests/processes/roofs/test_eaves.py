@@ -56,12 +56,12 @@ def raised(outline, gables=None):
     return Raster((roof + noise).astype(np.float32), GRID), Raster(level, GRID)
 
 
-def stands(found, pitch_off_deg=0.4):
+def stands(found):
     """Say whether a roof was found, as steep as it is, and its one solid is valid."""
     (solid,) = found.solids
     steep = np.degrees(np.arctan(SLOPE))
     assert found.roof is not None
-    assert found.roof.pitch_deg == pytest.approx(steep, abs=pitch_off_deg)
+    assert found.roof.pitch_deg == pytest.approx(steep, abs=0.4)
     assert faults(solid) == []
     return [face for face in solid.faces if face.kind == "RoofSurface"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from processes.stereo.match import Reason, match
 from processes.stereo.planes import Planes
-from processes.stereo.slopes import prolonged, raised, steep
+from processes.stereo.slopes import patches, prolonged, raised, steep
 
 FINE = 4
 SHAPE = (150, 190)
@@ -97,7 +98,21 @@ def test_a_gable_roof_keeps_its_pitch():
     face = (np.abs(across) > 3) & (np.abs(across) < 11) & (np.abs(beside) < 44)
     face &= np.abs(found - truth) < 1
     rise, over = (values[face] - values[face].mean() for values in (found, truth))
-    assert rise @ over / (over @ over) == pytest.approx(1.0, abs=0.037)
+    assert rise @ over / (over @ over) == pytest.approx(1.0, abs=0.035)
+
+
+def test_patches_are_those_that_opencv_finds_within_the_border() -> None:
+    rng = np.random.default_rng(6)
+    steps = np.rint(np.cumsum(rng.normal(0, 8, (80, 90)), axis=1)) - 4000
+    steps -= steps.min() - 16
+    known = rng.random(steps.shape) < 0.62
+    known[[0, -1]] = known[:, [0, -1]] = False
+    for most, apart in ((10, 16), (40, 12)):
+        labels = np.where(known, steps, 0).astype(np.int16)
+        cv2.filterSpeckles(labels, 0, most, apart)
+        found = patches((steps / 16).astype(np.float32), known, most, np.float32(apart / 16))
+        assert 0.1 < found.mean() < 0.6
+        assert_array_equal(found, known & (labels == 0))
 
 
 def test_faces_go_on_over_a_plateau_to_the_ridge() -> None:
