@@ -30,8 +30,6 @@ from processes.stereo.rpc import read_document
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 SIDES = ("left", "right")
 AOI = {
     "type": "Polygon",

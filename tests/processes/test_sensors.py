@@ -20,8 +20,6 @@ from processes.ortho import ORTHO
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 NAMES = ("left", "right")
 AOI = {
     "type": "Polygon",

@@ -18,7 +18,6 @@ from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
 BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
 @pytest.fixture(scope="module")

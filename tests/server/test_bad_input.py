@@ -19,8 +19,6 @@ import rasterio
 from server.cli import main
 from server.terminal import BAD_INPUT
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 LEFT, RIGHT = "left.tif", "right.tif"
 PAIR = {"images": [{"href": LEFT}, {"href": RIGHT}]}
 FAR = {"type": "Polygon", "coordinates": [[[9, 9], [9.01, 9], [9.01, 9.01], [9, 9]]]}

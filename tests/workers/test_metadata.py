@@ -18,8 +18,6 @@ from workers.acquisitions import acquisitions
 from workers.metadata import facts_of
 from workers.reader import Reader
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 DIMAP = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <Dimap_Document><Raster_Data><Raster_Access><Raster_Index_List>
 <Raster_Index><BAND_ID>B0</BAND_ID><BAND_INDEX>3</BAND_INDEX></Raster_Index>

@@ -5,7 +5,6 @@ torch runs on whatever there is; Triton's kernels are interpreted where there is
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import rasterio
 from numpy.testing import assert_allclose, assert_array_equal
 from pyproj import Transformer
-from rasterio.errors import NotGeoreferencedWarning
 from shapely.geometry import box
 
 from processes.core.raster import Grid
@@ -299,9 +297,7 @@ def scene(village: Path) -> Iterator[Scene]:
 
 def _view(files: ExitStack, village: Path, side: str) -> View:
     model = read_document(side, (village / f"truth/{side}_true_RPC.TXT").read_text())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        file = files.enter_context(rasterio.open(village / f"{side}.tif"))
+    file = files.enter_context(rasterio.open(village / f"{side}.tif"))
 
     def read(row0: int, col0: int, height: int, width: int) -> Any:
         bands = file.read(window=((row0, row0 + height), (col0, col0 + width)))
