@@ -1,9 +1,9 @@
 """Objects judged whole: what a house has and a crown, a cliff or a mound has not.
 
 Used where no colour tells plants from roofs. Weak signs add up, each bounded, so that none decides
-alone: it stands above what is around it on all sides, on walls and not on slopes, within the scene,
-it is wide and large, its surface is even, and its edge is one of the image too, not dark as crowns
-are.
+alone: it stands above what is seen around it on all sides, on walls and not on slopes, it is wide
+and large, its surface is even, and its edge is one of the image too, not dark as crowns are. What
+lies beyond the rim of the surface says nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ LEAST_WALLED = -4.0
 LOW_M, HIGH_M = -1e5, 1e5
 REACH_M = 6.0
 """How far what lies outside is from the object it is compared with, at most."""
-BEYOND = 0.5
-"""Weight of what lies beyond the rim of the surface: a house cut by it is one, a hill is not."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,12 @@ class Walls:
     """What is around each object, numbered from 1; the first row is none."""
 
     down: Floats
-    """Share of what lies 2.5 to 3.5 m outside that is 1.5 m lower; what is not seen is not."""
+    """Share of what is seen 2.5 to 3.5 m outside that is 1.5 m lower."""
     steep: Floats
     """How much of the drop to there is done between two cells: 1 for a wall, less for a slope.
 
     More for crowns, whose surface has larger steps than the one down.
     """
-    unseen: Floats
-    """Share of what lies 2.5 to 3.5 m outside that is beyond the rim of the surface."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,6 @@ def walls_evidence(found: Walls) -> Floats:
     total = np.clip((found.down - 0.7) / 0.1, -6.0, 1.5)
     total += np.clip((found.steep - 0.88) / 0.04, -5.0, 1.0)
     total -= np.clip((found.steep - 1.2) / 0.1, 0.0, 3.0)
-    total -= np.clip((found.unseen - 0.1) / 0.1, 0.0, 3.0)
     return np.asarray(total)
 
 
@@ -156,29 +151,25 @@ def walls(names: NDArray[np.int32], count: int, surface: Floats, cell_m: float) 
     number = np.arange(count + 1)
     if not core.any():
         nothing = np.zeros(count + 1)
-        return Walls(nothing, nothing, nothing)
+        return Walls(nothing, nothing)
     away_m = from_edge(~mask) * cell_m
 
     reach_px = max(REACH_M / cell_m, 5.0)
     # wider where cells are
-    band = (away_m >= 2.5) & (away_m <= max(3.5, 1.5 * cell_m))
+    band = (away_m >= 2.5) & (away_m <= max(3.5, 1.5 * cell_m)) & np.isfinite(surface)
     inside = nearest(core, band, reach_px)
     owner = np.where(inside < 0, 0, names.ravel()[inside])
     drop = surface.ravel()[inside] - surface[band]
-    seen = np.isfinite(drop)
-    cells = np.bincount(owner, minlength=count + 1)
-    asked = np.bincount(owner, np.where(seen, 1.0, BEYOND), minlength=count + 1)
-    # NaN, beyond the rim, is not lower
+    asked = np.bincount(owner, minlength=count + 1)
     lower = np.bincount(owner, drop > 1.5, minlength=count + 1)
     # without any neighbour in reach nothing speaks against it
-    down = np.where(asked > 0, lower / np.maximum(asked, BEYOND), 0.7)
-    unseen = np.bincount(owner, ~seen, minlength=count + 1) / np.maximum(cells, 1)
+    down = np.where(asked > 0, lower / np.maximum(asked, 1), 0.7)
 
     beside = (away_m > 0) & (away_m <= max(0.8, cell_m))
     inside = nearest(core, beside, reach_px)
     owner_beside = np.where(inside < 0, 0, names.ravel()[inside])
     steps = _medians(_steps(surface, cell_m)[beside], owner_beside, number)
-    return Walls(down, steps / np.maximum(_medians(drop, owner, number), 1.0), unseen)
+    return Walls(down, steps / np.maximum(_medians(drop, owner, number), 1.0))
 
 
 def _steps(surface: Floats, cell_m: float) -> Floats:

@@ -93,3 +93,13 @@ def test_what_fills_its_block_has_no_walls_to_ask():
     everything = np.ones(ROW.shape, bool)
     sample = Sample(np.full(ROW.shape, 120.0), np.full(ROW.shape, 20.0), {})
     assert buildings_only(everything, sample, CELL_M).shape == everything.shape
+
+
+def test_what_cannot_be_seen_does_not_speak_against_a_block_at_the_rim():
+    """Its street side lies beyond the rim, a lower house stands at its back."""
+    block, annexe = box(40, 120, 176, 200), box(60, 100, 150, 174)
+    above = np.where(block, 15.0, np.where(annexe, 13.8, 0.0))
+    surface = np.where(COL < 190, 100.0 + above, np.nan)
+    bands = {name: np.full(ROW.shape, 500.0) for name in ("red", "green", "blue")}
+    mask = block & (COL < 190)
+    assert_array_equal(buildings_only(mask, Sample(surface, above, bands), CELL_M), mask)
