@@ -84,6 +84,8 @@ class BuildingsOutputs(Outputs):
 
 def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     """Model every building, write the products."""
+    import pandas as pd
+
     from processes.roofs.blur import SHARP
     from processes.roofs.cityjson import cityjson
 
@@ -93,22 +95,27 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     outlines = _on(given, crs)
     if inputs.earlier:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
-    found = _misplaced(outlines)
-    blur = _blur(outlines, found, dsm) if inputs.lod == 2 else SHARP
-    for batch in _batches(outlines, found):
-        work.progress(
-            0.9 * len(found) / len(outlines), f"{len(found)} of {len(outlines)} buildings"
-        )
-        found |= _modelled(outlines, batch, dsm, dtm, inputs.lod, blur)
-    results = [found[row] for row in range(len(outlines))]
-    table = _with_heights(outlines, results)
-    if inputs.lod == 2:
-        table = _with_roofs(table, results)
-    models = list(_models(table, results))
-    work.progress(0.95, f"writing {len(models)} buildings of {len(table)} outlines")
+    misplaced = _misplaced(outlines)
+    blur = _blur(outlines, misplaced, dsm) if inputs.lod == 2 else SHARP
+    parts = [_table(outlines, misplaced, inputs.lod)]
+
+    def models() -> Iterator[BuildingModel]:
+        done = len(misplaced)
+        for batch in _batches(outlines, misplaced):
+            work.progress(0.9 * done / len(outlines), f"{done} of {len(outlines)} buildings")
+            found = _modelled(outlines, batch, dsm, dtm, inputs.lod, blur)
+            parts.append(_table(outlines, found, inputs.lod))
+            yield from _models(parts[-1], found)
+            done += len(batch)
+
+    modelled = work.put_aside(models())
+    table = pd.concat(parts).sort_index()
+    work.progress(0.9, f"writing {len(modelled)} buildings of {len(table)} outlines")
     return BuildingsOutputs(
-        cityjson=work.write_json("buildings.city.json", cityjson(models, crs), CITYJSON),
-        tileset=work.write_tileset("tileset", models, crs, form=inputs.format, ortho=inputs.ortho),
+        cityjson=work.write_text("buildings.city.json", cityjson(modelled, crs), CITYJSON),
+        tileset=work.write_tileset(
+            "tileset", modelled, crs, form=inputs.format, ortho=inputs.ortho
+        ),
         footprints=work.write_vector("footprints", table),
         geopackage=work.write_geopackage("buildings", "buildings", table),
         report=work.write_json("buildings.json", _report(len(given), table)),
@@ -267,6 +274,15 @@ def _read(source: RasterSource, bounds: tuple[float, float, float, float], name:
     return Raster(values, grid.window(row0, col0, height, width))
 
 
+def _table(
+    outlines: geopandas.GeoDataFrame, found: dict[int, Reconstruction], lod: int
+) -> geopandas.GeoDataFrame:
+    """Return the rows of the outlines that were *found* to be something, with what it is."""
+    rows, results = outlines.iloc[list(found)], list(found.values())
+    table = _with_heights(rows, results)
+    return _with_roofs(table, results) if lod == 2 else table
+
+
 def _with_heights(
     outlines: geopandas.GeoDataFrame, results: list[Reconstruction]
 ) -> geopandas.GeoDataFrame:
@@ -314,10 +330,10 @@ def _top(solids: tuple[Solid, ...]) -> tuple[float, float]:
 
 
 def _models(
-    table: geopandas.GeoDataFrame, results: list[Reconstruction]
+    table: geopandas.GeoDataFrame, found: dict[int, Reconstruction]
 ) -> Iterator[BuildingModel]:
     attributes = table.drop(columns=table.geometry.name).to_dict("records")
-    for row, result in zip(attributes, results, strict=True):
+    for row, result in zip(attributes, found.values(), strict=True):
         if result.lod is not None:
             known = {str(name): _plain(value) for name, value in row.items()}
             yield BuildingModel(str(row["id"]), result.solids, LOD_NAMES[result.lod], known)

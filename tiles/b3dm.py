@@ -9,18 +9,18 @@ import json
 import struct
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from processes.core.building import BuildingModel
 from tiles import metadata
 
 HEADER_BYTES = 28
 
 
-def b3dm(content: bytes, rows: NDArray[np.int64], properties: Sequence[metadata.Property]) -> bytes:
-    """Return a GLB whose vertices carry `_BATCHID` with the attributes of the buildings *rows*."""
-    features = _padded({"BATCH_LENGTH": len(rows)}, HEADER_BYTES)
-    batch = _padded({prop.name: metadata.plain(prop, rows) for prop in properties}, 0)
+def b3dm(
+    content: bytes, models: Sequence[BuildingModel], properties: Sequence[metadata.Property]
+) -> bytes:
+    """Return a GLB whose vertices carry `_BATCHID` with the attributes of *models*."""
+    features = _padded({"BATCH_LENGTH": len(models)}, HEADER_BYTES)
+    batch = _padded({prop.name: metadata.plain(prop, models) for prop in properties}, 0)
     total = HEADER_BYTES + len(features) + len(batch) + len(content)
     header = struct.pack("<4s6I", b"b3dm", 1, total, len(features), 0, len(batch), 0)
     return header + features + batch + content

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.building import BuildingModel
 from tiles import metadata
 from tiles.gltf import QUANTISED, Buffer, glb, placed
 
@@ -32,7 +33,7 @@ class Mesh:
     colours: NDArray[np.uint8]
     """(n, 4): linear red, green, blue and opacity."""
     features: NDArray[np.int64]
-    """Row of the building in the property table."""
+    """Number of the building among those of the tile."""
     triangles: NDArray[np.int64]
 
 
@@ -46,12 +47,15 @@ class Picture:
 
 def tile(
     mesh: Mesh,
-    rows: NDArray[np.int64],
+    models: Sequence[BuildingModel],
     properties: Sequence[metadata.Property],
     picture: Picture | None = None,
 ) -> bytes:
-    """Return a tile of the buildings *rows* of *properties*. Equal arguments give equal bytes."""
-    _numbered(len(rows))
+    """Return a tile of *models*, whose attributes are *properties*.
+
+    Equal arguments give equal bytes.
+    """
+    _numbered(len(models))
     buffer = Buffer()
     position, node = placed(mesh.positions)
     columns = {
@@ -60,20 +64,20 @@ def tile(
         "COLOR_0": mesh.colours,
         "_FEATURE_ID_0": mesh.features.astype("<u2"),
     }
-    features = {"featureCount": len(rows), "attribute": 0, "propertyTable": 0}
+    features = {"featureCount": len(models), "attribute": 0, "propertyTable": 0}
     extensions = {"EXT_mesh_features": {"featureIds": [features]}}
     primitives = [
         primitive | {"extensions": extensions}
         for primitive in _primitives(buffer, columns, mesh.triangles, picture)
     ]
-    table = {prop.id: _column(buffer, *metadata.column(prop, rows)) for prop in properties}
+    table = {prop.id: _column(buffer, *metadata.column(prop, models)) for prop in properties}
     described = {
         "schema": metadata.schema(properties),
         "propertyTables": [
             {
                 "name": "buildings",
                 "class": metadata.CLASS,
-                "count": len(rows),
+                "count": len(models),
                 "properties": table,
             }
         ],

@@ -8,12 +8,11 @@ float gives back to the millimetre are stored as such, which halves most of them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from processes.core.building import Attribute, BuildingModel
 
@@ -22,31 +21,45 @@ NO_FLOAT = -9999.0
 NO_INTEGER = -(2**31)
 Type = Literal["STRING", "BOOLEAN", "INT32", "FLOAT32", "FLOAT64"]
 STORED = {"INT32": "<i4", "FLOAT32": "<f4", "FLOAT64": "<f8"}
-Values = NDArray[Any] | list[Any]
 
 
 @dataclass(frozen=True)
 class Property:
-    """One attribute of every building: its identifier in the schema, its own name, its values."""
+    """One attribute of every building: its identifier in the schema, its own name, its type."""
 
     id: str
     name: str
     type: Type
     optional: bool
-    values: Values
-    """Numbers as stored; texts and booleans as they are, absent ones None."""
 
 
-def properties(models: Sequence[BuildingModel]) -> list[Property]:
-    """Return the attributes of *models*, the identifier first, in order of appearance."""
-    names = dict.fromkeys(name for model in models for name in model.attributes)
-    found = [Property("id", "id", "STRING", False, [model.id for model in models])]
-    for name in names:
-        if name == "id":
-            continue
-        values = [model.attributes.get(name) for model in models]
-        ident = _identifier(name, {p.id for p in found})
-        found.append(_property(ident, name, values))
+@dataclass(frozen=True)
+class _Seen:
+    """What the values of one attribute have been like so far."""
+
+    kinds: frozenset[type] = frozenset()
+    count: int = 0
+    """Of those that are not None."""
+    small: bool = True
+    """All whole numbers have 32 bits."""
+    single: bool = True
+    """A 32-bit float gives each number back to the millimetre."""
+
+
+def properties(parts: Iterable[Sequence[BuildingModel]]) -> list[Property]:
+    """Return the attributes of all models, the identifier first, in order of appearance."""
+    seen: dict[str, _Seen] = {}
+    count = 0
+    for models in parts:
+        count += len(models)
+        for name in dict.fromkeys(name for model in models for name in model.attributes):
+            values = [model.attributes.get(name) for model in models]
+            seen[name] = _further(seen.get(name, _Seen()), [v for v in values if v is not None])
+    found = [Property("id", "id", "STRING", False)]
+    for name, said in seen.items():
+        if name != "id":
+            ident = _identifier(name, {p.id for p in found})
+            found.append(Property(ident, name, _type(said, count), said.count < count))
     return found
 
 
@@ -58,26 +71,34 @@ def schema(table: Sequence[Property]) -> dict[str, Any]:
     }
 
 
-def column(prop: Property, rows: NDArray[np.int64]) -> tuple[bytes, bytes | None]:
+def column(prop: Property, models: Sequence[BuildingModel]) -> tuple[bytes, bytes | None]:
     """Return the values of some buildings and, for texts, their offsets, little-endian."""
-    if isinstance(prop.values, np.ndarray):
-        return prop.values[rows].tobytes(), None
-    chosen = [prop.values[row] for row in rows.tolist()]
+    values = _values(prop, models)
+    if prop.type in STORED:
+        absent = NO_INTEGER if prop.type == "INT32" else NO_FLOAT
+        numbers = [absent if value is None else value for value in values]
+        return np.array(numbers, STORED[prop.type]).tobytes(), None
     if prop.type == "BOOLEAN":
-        return np.packbits(np.array(chosen, bool), bitorder="little").tobytes(), None
-    texts = [text(value).encode() for value in chosen]
+        return np.packbits(np.array(values, bool), bitorder="little").tobytes(), None
+    texts = [text(value).encode() for value in values]
     offsets = np.cumsum([0, *map(len, texts)]).astype("<u4")
     return b"".join(texts), offsets.tobytes()
 
 
-def plain(prop: Property, rows: NDArray[np.int64]) -> list[Attribute]:
+def plain(prop: Property, models: Sequence[BuildingModel]) -> list[Attribute]:
     """Return the values of some buildings as they are, absent ones None."""
-    if not isinstance(prop.values, np.ndarray):
-        return [prop.values[row] for row in rows.tolist()]
-    absent = NO_INTEGER if prop.type == "INT32" else NO_FLOAT
-    numbers = prop.values[rows].tolist()
-    exact = numbers if prop.type != "FLOAT32" else [round(number, 3) for number in numbers]
-    return [None if number == absent else number for number in exact]
+    values = _values(prop, models)
+    if prop.type not in ("FLOAT32", "FLOAT64"):
+        return values
+    return [None if value is None else float(value) for value in values]
+
+
+def _values(prop: Property, models: Sequence[BuildingModel]) -> list[Attribute]:
+    """Return one attribute of *models*, numbers that are none as None."""
+    if prop.id == "id":
+        return [model.id for model in models]
+    values = [model.attributes.get(prop.name) for model in models]
+    return [None if value != value else value for value in values]
 
 
 def text(value: Attribute) -> str:
@@ -87,24 +108,26 @@ def text(value: Attribute) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _property(ident: str, name: str, values: list[Attribute]) -> Property:
-    types = {type(value) for value in values}
-    optional = type(None) in types
-    kinds = {_kind(found) for found in types if found is not type(None)}
-    if kinds == {bool} and not optional:
-        return Property(ident, name, "BOOLEAN", optional, values)
-    if kinds == {int} and all(v is None or abs(v) < 2**31 for v in values):  # type: ignore[arg-type]  # all are int
-        whole = [NO_INTEGER if value is None else value for value in values]
-        return Property(ident, name, "INT32", optional, np.array(whole, "<i4"))
-    if kinds and kinds <= {int, float}:
-        absent = [NO_FLOAT if v is None or v != v else v for v in values]
-        numbers = np.array(absent, "<f8")
-        single = numbers.astype("<f4")
-        same = np.array_equal(np.round(single.astype(float), 3), numbers)
-        return Property(
-            ident, name, "FLOAT32" if same else "FLOAT64", optional, single if same else numbers
-        )
-    return Property(ident, name, "STRING", optional, values)
+def _further(before: _Seen, values: Sequence[str | int | float | bool]) -> _Seen:
+    """Return what is known of an attribute after *values* too."""
+    kinds = before.kinds | {_kind(type(value)) for value in values}
+    numbers = [value for value in values if isinstance(value, int | float)]
+    small = before.small and all(abs(n) < 2**31 for n in numbers if isinstance(n, int))
+    single = before.single and kinds <= {int, float}
+    if single:
+        exact = np.array([NO_FLOAT if n != n else n for n in numbers], "<f8")
+        single = np.array_equal(np.round(exact.astype("<f4").astype(float), 3), exact)
+    return _Seen(kinds, before.count + len(values), small, single)
+
+
+def _type(seen: _Seen, count: int) -> Type:
+    if seen.kinds == {bool} and seen.count == count:
+        return "BOOLEAN"
+    if seen.kinds == {int} and seen.small:
+        return "INT32"
+    if seen.kinds and seen.kinds <= {int, float}:
+        return "FLOAT32" if seen.single else "FLOAT64"
+    return "STRING"
 
 
 def _kind(found: type) -> type:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.core.building import BuildingModel
-from tiles.mesh import KINDS, Faces, face_sizes, faces, starts
+from tiles.mesh import KINDS, Faces, face_sizes, starts
 
 FARTHEST_M = 1e8
 """No map of the Earth has larger coordinates; 32-bit floats would overflow far above."""
 GROUND = KINDS.index("GroundSurface")
 
 
-def sound(models: Sequence[BuildingModel]) -> tuple[list[BuildingModel], Faces, dict[str, int]]:
-    """Return the models that can be drawn, in order, their faces, and how many others, by reason.
+def sound(table: Faces) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Return which models can be drawn, and how many cannot, by reason.
 
     Floors alone are nothing to be drawn.
     """
-    table = faces(models)
     left_out: dict[str, int] = {}
-    lost = np.zeros(len(models), bool)
+    lost = np.zeros(len(table.model_faces), bool)
     for reason, which in _faults(table).items():
         count = int((which & ~lost).sum())
         left_out |= {reason: count} if count else {}
         lost |= which
-    if not lost.any():
-        return list(models), table, {}
-    drawn = [model for model, out in zip(models, lost.tolist(), strict=True) if not out]
-    return drawn, faces(drawn), left_out
+    return ~lost, left_out
 
 
 def _faults(table: Faces) -> dict[str, NDArray[np.bool_]]:

@@ -12,7 +12,6 @@ no client could draw are left out too, and counted in `asset.extras`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,16 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.building import BuildingModel
-from tiles import metadata
 from tiles.b3dm import b3dm
 from tiles.blocks import GROUND, blocks
 from tiles.document import put, uri, write_document
 from tiles.glb import Picture, plain_tile, tile
-from tiles.mesh import Faces, joined, select
+from tiles.mesh import faces, joined, select
 from tiles.picture import MapPicture
 from tiles.roofs import mean_colours, roof_picture
-from tiles.scene import Extents, Scene, extents, frame, palette, scene
-from tiles.sound import sound
+from tiles.scene import Scene, palette, scene
+from tiles.survey import Survey, survey
 from tiles.tree import Tile, tree
 
 MOST_IN_A_TILE = 1000
@@ -52,23 +50,24 @@ def write(
     """Write tileset.json and a file for each tile into *folder*; return the tileset's path.
 
     *crs* is that of x and y; heights are above the WGS84 ellipsoid. At most *most* buildings go
-    in one tile, and up to *listed* tiles are listed. *picture* is what roofs look like from
-    above. The same arguments give the same bytes. Raises UnknownCrs.
+    in one tile, and no more are held at a time: *models* may lie on disk. Up to *listed* tiles
+    are listed. *picture* is what roofs look like from above. The same arguments give the same
+    bytes. Raises UnknownCrs.
     """
-    drawn, table, left_out = sound(models)
-    extras = {"buildings": len(drawn), "left_out": left_out}
+    town = survey(models, crs, 0.0 if picture is None else picture.error_m)
+    extras = {"buildings": len(town.numbers), "left_out": town.left_out}
     version = VERSIONS[form]
-    if not drawn:
+    if not len(town.numbers):
         return write_document(None, folder, version=version, extras=extras)
-    town = _town(drawn, table, crs, picture)
-    root = tree(town.reach, [model.id for model in drawn], town.deviation_m, most)
+    root = tree(town.reach, town.ids, town.deviation_m, most)
     for part in root.walk():
-        put(folder / uri(part, form), _content(town, part, form))
+        shown = [models[number] for number in town.numbers[part.shown].tolist()]
+        put(folder / uri(part, form), _content(town, part, shown, crs, form, picture))
     return write_document(
         root,
         folder,
         ending=form,
-        listed=form == "b3dm" or len(drawn) <= listed,
+        listed=form == "b3dm" or len(town.numbers) <= listed,
         version=version,
         error_m=float(town.reach.size_m.max()),
         axes=town.axes,
@@ -76,53 +75,48 @@ def write(
     )
 
 
-@dataclass(frozen=True)
-class _Town:
-    """All buildings: as they are, as blocks, and what is known of them."""
+def _content(
+    town: Survey,
+    part: Tile,
+    models: Sequence[BuildingModel],
+    crs: str,
+    form: Format,
+    picture: MapPicture | None,
+) -> bytes:
+    far = part.content == "blocks"
+    seen, rows = _seen(models, crs, town.axes, picture, far=far)
+    mesh = seen.mesh(rows)
+    roofs: Picture | None = None
+    if picture is not None and not far:
+        roofs = roof_picture(*seen.places(rows), mesh.features, picture)
+    if form == "glb":
+        return tile(mesh, models, town.properties, roofs)
+    return b3dm(plain_tile(mesh, len(models), roofs), models, town.properties)
 
-    scene: Scene
-    """The buildings, then the blocks of those that are none themselves."""
-    as_block: NDArray[np.int64]
-    """Where in the scene each building is as a block."""
-    reach: Extents
-    deviation_m: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    properties: list[metadata.Property]
-    picture: MapPicture | None
 
+def _seen(
+    models: Sequence[BuildingModel],
+    crs: str,
+    axes: NDArray[np.float64],
+    picture: MapPicture | None,
+    *,
+    far: bool,
+) -> tuple[Scene, NDArray[np.int64]]:
+    """Return what is seen of *models*, and which part of it each of them is.
 
-def _town(
-    models: Sequence[BuildingModel], table: Faces, crs: str, picture: MapPicture | None
-) -> _Town:
-    far = blocks(table)
-    reach = extents(table, crs)
-    axes = frame(reach)
-    colours, deviation = palette(models), far.deviation_m
+    Those that are no blocks themselves are shown as such *far* away.
+    """
+    table = faces(models)
+    colours = palette(models)
     if picture is not None:
         colours = mean_colours(table, colours, picture)
-        deviation = np.maximum(deviation, picture.error_m)
     every = np.arange(len(models))
+    if not far:
+        return scene(select(table, table.face_kind != GROUND), colours, crs, axes), every
+    coarse = blocks(table)
+    model = np.repeat(every, table.model_faces)
+    whole = select(table, (table.face_kind != GROUND) & ~np.isin(model, coarse.models))
     as_block = every.copy()
-    as_block[far.models] = len(models) + np.arange(len(far.models))
-    seen = joined(select(table, table.face_kind != GROUND), far.faces)
-    return _Town(
-        scene=scene(seen, colours[np.concatenate([every, far.models])], crs, axes),
-        as_block=as_block,
-        reach=reach,
-        deviation_m=deviation,
-        axes=axes,
-        properties=metadata.properties(models),
-        picture=picture,
-    )
-
-
-def _content(town: _Town, part: Tile, form: Format) -> bytes:
-    far = part.content == "blocks"
-    rows = town.as_block[part.shown] if far else part.shown
-    mesh = town.scene.mesh(rows)
-    picture: Picture | None = None
-    if town.picture is not None and not far:
-        picture = roof_picture(*town.scene.places(rows), mesh.features, town.picture)
-    if form == "glb":
-        return tile(mesh, part.shown, town.properties, picture)
-    return b3dm(plain_tile(mesh, len(part.shown), picture), part.shown, town.properties)
+    as_block[coarse.models] = len(models) + np.arange(len(coarse.models))
+    both = joined(whole, coarse.faces)
+    return scene(both, colours[np.concatenate([every, coarse.models])], crs, axes), as_block

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -39,6 +39,7 @@ from processes.core.process import (
 )
 from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
+from workers.aside import Aside
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
 from workers.cog import BlockFile, RasterFile
 from workers.program import program
@@ -54,6 +55,7 @@ TREE = "tileset.json"
 
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
+Value = TypeVar("Value")
 Progress = Callable[[float, str], None]
 
 
@@ -301,10 +303,14 @@ class LocalWorkspace:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         return self.write_text(name, text, media_type)
 
-    def write_text(self, name: str, text: str, media_type: str) -> Asset:
+    def write_text(self, name: str, text: str | Iterable[str], media_type: str) -> Asset:
         path = self.folder / name
-        path.write_text(text, "utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines([text] if isinstance(text, str) else text)
         return Asset(href=str(path), type=media_type)
+
+    def put_aside(self, values: Iterable[Value]) -> Sequence[Value]:
+        return Aside(values, self.folder)
 
     def write_tileset(
         self,

@@ -6,7 +6,7 @@ inputs, used by the server before anything is queued and by the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
@@ -80,6 +80,7 @@ SPOKEN = {
 
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,11 @@ class Workspace(Protocol):
     def write_json(self, name: str, value: Any, media_type: str = JSON) -> Asset:
         """Write a JSON document; *name* is the file name, ending included."""
 
-    def write_text(self, name: str, text: str, media_type: str) -> Asset:
-        """Write a text file; *name* is the file name, ending included."""
+    def write_text(self, name: str, text: str | Iterable[str], media_type: str) -> Asset:
+        """Write a text file, whole or in parts as they come; *name* includes the ending."""
+
+    def put_aside(self, values: Iterable[Value]) -> Sequence[Value]:
+        """Put values on disk as they come; return them there, to be read one at a time."""
 
     def write_tileset(
         self,

@@ -60,7 +60,7 @@ def mesh_of(models):
 
 
 def tile(models):
-    return written(mesh_of(models), np.arange(len(models)), metadata.properties(models))
+    return written(mesh_of(models), models, metadata.properties([models]))
 
 
 TILE = tile(MODELS)
@@ -163,23 +163,39 @@ def test_the_same_models_give_the_same_bytes():
 
 
 def test_names_that_the_schema_forbids_are_kept_beside_an_identifier():
-    strange = metadata.properties([model("a", HOUSE, **{"2nd höhe": 1.0, "_nd h_he": "x"})])
+    strange = metadata.properties([[model("a", HOUSE, **{"2nd höhe": 1.0, "_nd h_he": "x"})]])
     assert [p.id for p in strange] == ["id", "_2nd_h_he", "_nd_h_he"]
     assert [p.name for p in strange] == ["id", "2nd höhe", "_nd h_he"]
 
 
 def test_a_tile_that_numbers_cannot_reach_is_refused():
     with pytest.raises(ValueError, match="split"):
-        written(mesh_of(MODELS), np.arange(90_000), [])
+        written(mesh_of(MODELS), MODELS * 30_000, [])
 
 
 def test_numbers_that_32_bits_would_round_keep_64():
     easting = [model("a", HOUSE, x=431234.567, h=101.234), model("b", HOUSE, x=1.5, h=None)]
-    types = {p.id: p.type for p in metadata.properties(easting)}
+    types = {p.id: p.type for p in metadata.properties([easting])}
     assert types == {"id": "STRING", "x": "FLOAT64", "h": "FLOAT32"}
-    x, h = metadata.properties(easting)[1:]
-    assert metadata.plain(x, np.array([1, 0])) == [1.5, 431234.567]
-    assert metadata.plain(h, np.array([0, 1])) == [101.234, None]
+    x, h = metadata.properties([easting])[1:]
+    assert metadata.plain(x, easting[::-1]) == [1.5, 431234.567]
+    assert metadata.plain(h, easting) == [101.234, None]
+
+
+def test_types_are_those_of_all_parts():
+    """A tileset's buildings pass by some at a time: what one part lacks, another may have."""
+    first = [model("a", HOUSE, floors=2, height=3, name=None, kept=True)]
+    second = [model("b", HOUSE, floors=None, height=3.5, year=1893), model("c", HOUSE, kept=False)]
+    apart, at_once = metadata.properties([first, second]), metadata.properties([[*first, *second]])
+    assert apart == at_once
+    assert {p.id: (p.type, p.optional) for p in apart} == {
+        "id": ("STRING", False),
+        "floors": ("INT32", True),
+        "height": ("FLOAT32", True),
+        "name": ("STRING", True),
+        "kept": ("STRING", True),
+        "year": ("INT32", True),
+    }
 
 
 @settings(max_examples=50, deadline=None)

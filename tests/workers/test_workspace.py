@@ -224,3 +224,9 @@ def test_near_infrared_is_not_taken_for_transparency(tmp_path: Path, dtype: str)
     with rasterio.open(tmp_path / "ortho.tif") as ortho:
         assert [band.name for band in ortho.colorinterp] == ["red", "green", "blue", "undefined"]
         assert MaskFlags.alpha not in ortho.mask_flag_enums[3]
+
+
+def test_a_text_may_be_written_in_parts(work):
+    whole = work.write_text("whole.txt", "é\nb", "text/plain")
+    parts = work.write_text("parts.txt", (part for part in ("é", "\n", "b")), "text/plain")
+    assert work.read_text(whole) == work.read_text(parts) == "é\nb"

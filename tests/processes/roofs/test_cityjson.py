@@ -27,7 +27,13 @@ def model(ident, outline, **attributes):
 
 
 MODELS = [model("court", COURT, roof_m=146.5, reason=None), model("twins", TWINS, lod=1)]
-DOCUMENT = cityjson(MODELS, "EPSG:32631")
+
+
+def document(models):
+    return json.loads("".join(cityjson(models, "EPSG:32631")))
+
+
+DOCUMENT = document(MODELS)
 
 
 def breaches(document):
@@ -73,7 +79,40 @@ def test_the_document_keeps_the_rules():
 
 
 def test_the_same_models_give_the_same_document():
-    assert json.dumps(cityjson(MODELS, "EPSG:32631")) == json.dumps(DOCUMENT)
+    assert list(cityjson(MODELS, "EPSG:32631")) == list(cityjson(MODELS, "EPSG:32631"))
+
+
+def test_a_city_in_several_parts_is_the_same_city(monkeypatch):
+    """Only vertices of neighbours in different parts are written twice."""
+    rows = [
+        model(f"row {i}", box(431000 + 6 * i, 5290000, 431006 + 6 * i, 5290009)) for i in range(7)
+    ]
+    empty = BuildingModel("nothing", (), "1.2", {})
+    models = [*rows[:3], empty, *MODELS, *rows[3:]]
+    whole = document(models)
+    monkeypatch.setattr("processes.roofs.cityjson.AT_ONCE", 2)
+    parts = document(models)
+    assert breaches(whole) == []
+    assert set(breaches(parts)) <= {"duplicate vertices"}
+    assert [whole[k] for k in ("transform", "metadata")] == [
+        parts[k] for k in ("transform", "metadata")
+    ]
+    assert list(parts["CityObjects"]) == [m.id for m in models]
+    assert [corners(parts, m.id) for m in models] == [corners(whole, m.id) for m in models]
+    assert (
+        len(whole["vertices"])
+        < len(parts["vertices"])
+        < sum(len(s.vertices) for m in models for s in m.solids)
+    )
+
+
+def corners(found, ident):
+    """Return the boundaries of a building with vertices in place of their numbers."""
+
+    def placed(value):
+        return [placed(v) for v in value] if isinstance(value, list) else found["vertices"][value]
+
+    return placed(found["CityObjects"][ident]["geometry"][0]["boundaries"])
 
 
 def test_vertices_come_back_to_the_millimetre():
@@ -121,6 +160,6 @@ def test_the_official_schema_validator_accepts_it(tmp_path):
 
 
 def test_no_building_is_a_document_too():
-    empty = cityjson([], "EPSG:32631")
+    empty = document([])
     assert (empty["CityObjects"], empty["vertices"]) == ({}, [])
     assert breaches(empty) == []
