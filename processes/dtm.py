@@ -162,12 +162,12 @@ def _origins(
     wet: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Return where each height of *dtm* comes from, as `DtmOutputs.terrain_mask` says."""
-    mask = np.where(np.isfinite(dsm), UNDER, VOID)
+    mask = np.where(np.isfinite(dsm), np.uint8(UNDER), np.uint8(VOID))
     mask[np.isfinite(seen)] = SEEN
     mask[bridge] = BRIDGE
     mask[wet] = WATER
     mask[np.isnan(dtm)] = EMPTY
-    return mask.astype(np.uint8)
+    return mask
 
 
 def metric_grid(surface: RasterSource) -> Grid:

@@ -68,11 +68,11 @@ def ground_and_bridges(
     known = np.isfinite(dsm)
     if not known.any():
         return np.full(dsm.shape, np.nan, np.float32), known
-    calm = nearest_filled(dsm)
+    step = max(1, round(WORK_M / cell_m))
+    calm = _without_voids(dsm, known, step)
     width = 5 if CALM_M / cell_m >= 4 else 3
     if width * cell_m <= 2 * CALM_M:
         calm = cv2.medianBlur(calm, width)
-    step = max(1, round(WORK_M / cell_m))
     part, near = _widened(asked, dsm.shape, round(AROUND_M / cell_m), step)
     ground = _ground(calm, known, step, cell_m * step, largest_object_m, part)
     calm, surface, known = calm[near], dsm[near], known[near]
@@ -89,6 +89,16 @@ def ground_and_bridges(
         seen = np.where(sure & ~brink & ~deck, at_cells(ground.calm, step, shape), seen)
     found[near], off[near] = seen, deck
     return found, off
+
+
+def _without_voids(dsm: Heights, known: Mask, step: int) -> Heights:
+    """Return *dsm* with its voids filled from the nearest cells, on a lattice *step* as coarse."""
+    if known.all():
+        return dsm
+    share = block_means(known.astype(np.float32), step)
+    means = block_means(cv2.patchNaNs(dsm.copy(), 0), step) / np.maximum(share, 1e-6)
+    coarse = nearest_filled(np.where(share > 0, means, np.nan).astype(np.float32))
+    return np.where(known, dsm, repeated(coarse, step, dsm.shape))
 
 
 @dataclass(frozen=True)

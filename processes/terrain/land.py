@@ -119,7 +119,7 @@ def _above_ground(
         return np.full(ground.size, np.inf), np.zeros(ground.size)
     surface = spanned_roughly(np.where(seen, heights, np.nan), cell_m)
     distance = cv2.distanceTransform((~seen).astype(np.uint8), cv2.DIST_L2, 5)
-    above, away = _means(label, heights - surface, distance, ground.size)
+    above, away = _means(np.where(seen, 0, label), heights - surface, distance, ground.size)
     return above, away * cell_m
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.terrain.blocks import block_means
-from processes.terrain.fill import fill
+from processes.terrain.fill import ENOUGH_M, fill, fill_smoothly
 from processes.terrain.smooth import at_cells, planes
 
 COARSE_M, ROUGH_M = 4.0, 2.0
@@ -21,6 +21,8 @@ REACHES_M = (160.0, 40.0)
 TRUST = 0.1
 """Share of known weight at which a plane counts as much as the broader one behind it."""
 ENOUGH = 0.25
+ROUGHLY_M = 0.02
+"""When the coarse membrane is good, if heights are only asked whether they lie near it."""
 NEAR_ENOUGH_M = 0.1
 """When the fine membrane is good: its coarse part is right at once, and its mean error then is a
 hundredth of this."""
@@ -28,7 +30,7 @@ hundredth of this."""
 Heights = NDArray[np.float32]
 
 
-def spanned(ground: Heights, cell_m: float, enough_m: float = NEAR_ENOUGH_M) -> Heights:
+def spanned(ground: Heights, cell_m: float, coarse_enough_m: float = ENOUGH_M) -> Heights:
     """Return *ground* with its unknown cells filled; all NaN where nothing is known."""
     if not np.isfinite(ground).any():
         return ground.copy()
@@ -36,8 +38,8 @@ def spanned(ground: Heights, cell_m: float, enough_m: float = NEAR_ENOUGH_M) -> 
     coarse = coarse_means(ground, step)
     if not np.isfinite(coarse).any():
         return fill(ground)
-    base = land(coarse, step * cell_m)
-    return spanned_about(ground, at_cells(base, step, ground.shape), enough_m)
+    base = land(coarse, step * cell_m, coarse_enough_m)
+    return spanned_about(ground, at_cells(base, step, ground.shape))
 
 
 def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
@@ -46,10 +48,10 @@ def spanned_roughly(ground: Heights, cell_m: float) -> Heights:
     rough = coarse_means(ground, step)
     if not np.isfinite(rough).any():
         return spanned(ground, cell_m)
-    return at_cells(spanned(rough, step * cell_m), step, ground.shape)
+    return at_cells(spanned(rough, step * cell_m, ROUGHLY_M), step, ground.shape)
 
 
-def spanned_about(ground: Heights, base: Heights, enough_m: float = NEAR_ENOUGH_M) -> Heights:
+def spanned_about(ground: Heights, base: Heights) -> Heights:
     """Return *ground* with its unknown cells joined to *base*, a gap-free coarse surface.
 
     On the rim of the window unknown cells are the base itself, so that far from any ground two
@@ -59,7 +61,7 @@ def spanned_about(ground: Heights, base: Heights, enough_m: float = NEAR_ENOUGH_
     off = np.where(known, ground - base, np.nan).astype(np.float32)
     for rim in (off[0], off[-1], off[:, 0], off[:, -1]):
         rim[np.isnan(rim)] = 0
-    return np.where(known, ground, base + fill(off, enough_m)).astype(np.float32)
+    return np.where(known, ground, base + fill_smoothly(off, NEAR_ENOUGH_M)).astype(np.float32)
 
 
 def coarse_step(cell_m: float) -> int:
@@ -79,10 +81,10 @@ def coarse_means(ground: Heights, step: int) -> Heights:
     return np.where(share >= ENOUGH, means, np.nan).astype(np.float32)
 
 
-def land(coarse: Heights, cell_m: float) -> Heights:
+def land(coarse: Heights, cell_m: float, enough_m: float = ENOUGH_M) -> Heights:
     """Return the gap-free surface through *coarse*, of which at least one cell is known."""
     slope = _slopes(coarse, cell_m)
-    return np.asarray(slope + fill(coarse - slope), np.float32)
+    return np.asarray(slope + fill(coarse - slope, enough_m), np.float32)
 
 
 def _slopes(coarse: Heights, cell_m: float) -> Heights:
