@@ -19,37 +19,39 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
-
-from processes.core.errors import InvalidInput, OrographError
-from processes.core.process import Device
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command, which imports what it takes, and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except OrographError as error:
-        print(f"orograph: {type(error).__name__}: {error}", file=sys.stderr)
-        return BAD_INPUT
     except KeyboardInterrupt:
         print("orograph: stopped", file=sys.stderr)
         return FAILED
     except Exception as error:
-        if isinstance(error, ValidationError) and error.title == "Settings":
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = "_".join(["OROGRAPH", *(str(part).upper() for part in first["loc"][:1])])
-            print(f"orograph: {name}: {first['msg']}", file=sys.stderr)
-            return BAD_INPUT
-        if os.environ.get("OROGRAPH_DEBUG"):
+        code, said = _told(error)
+        if code == FAILED and os.environ.get("OROGRAPH_DEBUG"):
             raise
-        print(
-            f"orograph: failed: {type(error).__name__}: {error} (OROGRAPH_DEBUG=1 shows where)",
-            file=sys.stderr,
-        )
-        return FAILED
+        print(f"orograph: {said}", file=sys.stderr)
+        return code
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for an error that ended a command."""
+    from pydantic import ValidationError
+
+    from processes.core.errors import OrographError
+
+    name = type(error).__name__
+    if isinstance(error, OrographError):
+        return BAD_INPUT, f"{name}: {error}"
+    if isinstance(error, ValidationError) and error.title == "Settings":
+        first = error.errors(include_url=False, include_input=False)[0]
+        setting = "_".join(["OROGRAPH", *(str(part).upper() for part in first["loc"][:1])])
+        return BAD_INPUT, f"{setting}: {first['msg']}"
+    return FAILED, f"failed: {name}: {error} (OROGRAPH_DEBUG=1 shows where)"
 
 
 def _reuse_memory() -> None:
@@ -71,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     gc.set_threshold(50_000, 20, 100)  # half a million objects are imported, none of them garbage
     atexit.register(gc.freeze)  # a last search for it takes 0.3 s and gives nothing back
     from processes import PROCESSES
+    from processes.core.errors import InvalidInput
+    from processes.core.process import Device
     from workers.reader import Reader, names
     from workers.workspace import LocalWorkspace, finished
 
@@ -109,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(values: dict[str, Any], wanted: Any) -> dict[str, Any]:
+    from processes.core.errors import InvalidInput
+
     if not wanted:
         return values
     unknown = [name for name in wanted if name not in values]
@@ -154,6 +160,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> int:
+    from processes.core.errors import InvalidInput
     from server.local import migrate
     from server.settings import Settings
 
@@ -165,6 +172,7 @@ def _migrate(_: argparse.Namespace) -> int:
 
 
 def _train_segmenter(options: argparse.Namespace) -> int:
+    from processes.core.errors import InvalidInput
     from workers.segmenter import train_segmenter
 
     if not 1 <= options.steps <= 1_000_000:

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from processes.core.errors import InvalidInput
-
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def read_request(path: Path) -> dict[str, Any]:
     """Return an OGC execute request. Raises InvalidInput."""
+    from processes.core.errors import InvalidInput
+
     try:
         request = json.loads(path.read_text("utf-8"))
     except OSError:
