@@ -75,9 +75,11 @@ def run(options: argparse.Namespace) -> int:
     from processes import PROCESSES
     from processes.core.errors import InvalidInput
     from processes.core.process import Device
+    from workers.offline import go_offline
     from workers.reader import Reader, names
     from workers.workspace import LocalWorkspace, finished
 
+    go_offline()
     process = PROCESSES.get(options.process)
     if process is None:
         raise InvalidInput(f"no process {options.process}: there are {', '.join(PROCESSES)}")

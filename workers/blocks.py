@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.raster import Grid, Points, Raster, RasterSource
+from workers.offline import go_offline
 from workers.program import program
 
 Window = tuple[int, int, int, int]
@@ -209,6 +210,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
 
 def compute(handed: str, version: str, window: Window) -> Values:
     """Return one block, on a worker of the cluster, which must run the same program."""
+    go_offline()
     if program() != version:
         raise ClusterUnavailable("a Dask worker runs another version of Orograph: update it")
     try:

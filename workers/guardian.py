@@ -38,6 +38,7 @@ from pydantic import ValidationError
 
 from workers import jobs
 from workers.app import TASK, celery_app, enqueue
+from workers.offline import go_offline
 from workers.settings import WorkerSettings
 from workers.sweep import EVERY_S, sweep
 
@@ -47,10 +48,6 @@ CELERY_RESTART_S = 2.0
 DEAF_S = 20.0
 """A message waits no longer for a pool that does nothing; starting one takes a few seconds."""
 PR_SET_PDEATHSIG = 1
-NOWHERE = "http://127.0.0.1:9"  # the port of what is discarded
-OFFLINE = {"GDAL_HTTP_PROXY": NOWHERE, "GDAL_HTTPS_PROXY": NOWHERE, "NO_PROXY": "", "no_proxy": ""}
-"""Of the environment of what computes: GDAL follows addresses that it finds in files, such as the
-reference system of a GeoJSON. What may be fetched is fetched by `workers.reader`."""
 
 log = logging.getLogger("orograph.worker")
 
@@ -83,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compute(settings: WorkerSettings, name: str) -> int:
     die_with_parent(signal.SIGKILL)
+    go_offline()
     app = celery_app(settings.broker_url)
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -145,8 +143,7 @@ def _guard(settings: WorkerSettings) -> int:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
                     stopped.wait(CELERY_RESTART_S)
                 celery = subprocess.Popen(
-                    [sys.executable, "-m", "workers.guardian", "--pool", name],
-                    env=os.environ | OFFLINE,
+                    [sys.executable, "-m", "workers.guardian", "--pool", name]
                 )
                 silence.ends()
             turns.take(partial(jobs.appear, worker=name, queues=settings.queues))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +15,7 @@ import psycopg
 import pytest
 from celery import Celery
 from psycopg.types.json import Jsonb
+from shapely.geometry import box
 
 from server.local import FOLDERS
 from server.settings import Settings
@@ -86,3 +89,28 @@ def bench(data: Path, database_url: str, broker_url: str, **known: Any) -> Itera
 def new_bench() -> Callable[..., AbstractContextManager[Bench]]:
     """A function that gives a bench: data folder, database, broker, other settings."""
     return bench
+
+
+@pytest.fixture
+def snare() -> Iterator[Callable[[Path], Path]]:
+    """A function that writes a GeoJSON of one house into a folder; nobody may follow its address.
+
+    GDAL would, for the reference system that is said to be there: somewhere inside the network.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+
+        def houses(folder: Path) -> Path:
+            house = box(2.08, 47.76, 2.0802, 47.7601).__geo_interface__
+            feature = {"type": "Feature", "properties": {}, "geometry": house}
+            address = f"http://127.0.0.1:{inside.getsockname()[1]}/wkt"
+            system = {"type": "link", "properties": {"href": address}}
+            document = {"type": "FeatureCollection", "crs": system, "features": [feature]}
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "houses.geojson"
+            path.write_text(json.dumps(document))
+            return path
+
+        yield houses
+        inside.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            inside.accept()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from processes.pointcloud import POINTCLOUD
 from workers import blocks
 from workers.blocks import ClusterUnavailable, Values, Window, on_threads, windows
 from workers.cog import RasterFile
+from workers.offline import OFFLINE
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
@@ -65,8 +67,9 @@ class Cluster:
 
     def _started(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--host=127.0.0.1"]
+        own = {name: value for name, value in os.environ.items() if name not in OFFLINE}
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=ROOT, env=own, stdout=log, stderr=log)
 
     def tasks(self) -> int:
         """Return how many tasks the scheduler knows."""
@@ -210,6 +213,22 @@ def test_rasters_that_blocks_are_made_from_are_opened_on_the_cluster(
         np.testing.assert_array_equal(file.read(1), values * 2)
     assert [done for done, _, _ in told] == list(range(1, 7))
     assert told[-1][2] == values.max() * 2
+
+
+def test_an_address_within_a_file_is_not_followed(
+    cluster: Cluster, snare: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    given = str(snare(tmp_path))
+
+    def counted(grid: Grid) -> Raster:
+        import pyogrio
+
+        found = len(pyogrio.read_dataframe(given))
+        return Raster(np.full(grid.shape, found, np.float32), grid)
+
+    work = LocalWorkspace(tmp_path, Reader(tmp_path / "cache", files=True), dask=cluster.address)
+    made = work.map_blocks("houses", counted, grid=GRID, block_px=128)
+    assert (work.open_raster(made).read() == 1).all()
 
 
 def test_no_scheduler_is_a_plain_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
