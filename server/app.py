@@ -24,6 +24,7 @@ from server.desk import Desk
 from server.openapi import describe
 from server.patience import Patience
 from server.proxy import Outside
+from server.room import Room
 from server.settings import Settings
 from tiles.api import router as tiles_router
 from workers.app import celery_app, enqueue
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         own_url=settings.url,
         sync_wait_s=settings.sync_wait_s,
         max_body_bytes=settings.max_body_bytes,
+        max_waiting_jobs=settings.max_waiting_jobs,
         allowed_hosts=settings.allowed_hosts,
     )
     caller = Caller(pool, desk.told, settings.allowed_hosts)
@@ -101,7 +103,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(landing.router(conformance, app.openapi))
     app.include_router(ogc.router(desk))
     app.include_router(features.router(features.Collections(pool, landing.TITLE)))
-    app.include_router(uploads.router(settings.data / "uploads", settings.max_asset_bytes))
+    sent = settings.data / "uploads"
+    room = Room(sent, settings.max_uploads_bytes)
+    app.include_router(uploads.router(sent, settings.max_asset_bytes, room))
     app.include_router(products.router(settings.data / "products", pool))
     app.include_router(tiles_router(settings.data / "products", pool))
     for path, mounted in mounts.items():

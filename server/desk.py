@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from processes.core.process import Process
 from server.dialect import oas30
-from server.errors import Dismissed, NoSuchJob, NoSuchProcess, ResultNotReady
+from server.errors import Dismissed, NoSuchJob, NoSuchProcess, ResultNotReady, TooManyJobs
 from server.execute import Execute
 from server.query import link
 from server.results import Results
@@ -44,6 +44,7 @@ class Desk:
         own_url: str,
         sync_wait_s: float,
         max_body_bytes: int,
+        max_waiting_jobs: int,
         allowed_hosts: Collection[str] = (),
     ) -> None:
         self.processes, self.pool, self.send, self.products = processes, pool, send, products
@@ -52,6 +53,7 @@ class Desk:
         # threads of their own: a broker that does not answer holds up no request
         self._senders = ThreadPoolExecutor(2, thread_name_prefix="send")
         self.sync_wait_s, self.max_body_bytes = sync_wait_s, max_body_bytes
+        self._max_waiting_jobs = max_waiting_jobs
 
     def process(self, process_id: str) -> Process[Any, Any]:
         if process_id not in self.processes:
@@ -72,8 +74,13 @@ class Desk:
         """Write the job down, then send its message; a lost message is sent again by workers.
 
         *called* is the URL the server was called by: references to it are kept under its own.
+        Raises TooManyJobs; of those who ask at the same moment, some more may get in.
         """
         with self.pool.connection() as conn, conn.transaction():
+            if jobs.waiting(conn) >= self._max_waiting_jobs:
+                raise TooManyJobs(
+                    f"{self._max_waiting_jobs} jobs wait already: ask again when some have run"
+                )
             job = jobs.create(
                 conn,
                 process.id,

@@ -61,6 +61,14 @@ class TooLarge(OrographError):
     """A body beyond the limit."""
 
 
+class NoRoom(OrographError):
+    """An upload that all uploads together leave no room for."""
+
+
+class TooManyJobs(OrographError):
+    """A job where too many wait already."""
+
+
 class KeyNeeded(OrographError):
     """A change without the API key."""
 
@@ -94,6 +102,8 @@ STATUS: dict[type[OrographError], tuple[int, str]] = {
     BadParameter: (400, "InvalidParameterValue"),
     WrongMediaType: (400, "UnsupportedMediaType"),
     TooLarge: (413, "ContentTooLarge"),
+    NoRoom: (507, "InsufficientStorage"),
+    TooManyJobs: (503, "TooManyJobs"),
     KeyNeeded: (401, "Unauthorized"),
     JobFailed: (500, "JobFailed"),
 }

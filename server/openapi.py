@@ -143,6 +143,20 @@ FAULT = {
         for kind in ("application/problem+json", "application/json")
     },
 }
+RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+NO_UPLOAD = {
+    "413": FAULT | {"description": "The file is larger than any may be."},
+    "507": FAULT | {"description": "All uploads together leave no room for it."},
+}
+REFUSED = {
+    "execute": {
+        "503": FAULT
+        | {"description": "Too many jobs wait, or the database is away.", "headers": RETRY}
+    },
+    "putUpload": NO_UPLOAD,
+    "sendFile": NO_UPLOAD,
+}
+"""Answers of some operations that their clients had better know of."""
 PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -185,6 +199,7 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
     operation["summary"] = operation.get("description", "").split(".")[0]
     responses = operation["responses"]
     responses.pop("422", None)
+    responses |= REFUSED.get(operation.get("operationId", ""), {})
     responses["default"] = FAULT
     schema = ANSWERS.get(operation.get("operationId", ""))
     if schema:

@@ -25,6 +25,12 @@ class Settings(CommonSettings):
     max_body_bytes: int = Field(
         default=16 * 2**20, gt=0, description="Largest request that is read."
     )
+    max_waiting_jobs: int = Field(
+        default=1000, ge=1, description="Jobs that may wait; further ones are refused for a while."
+    )
+    max_uploads_bytes: int = Field(
+        default=100 * 2**30, gt=0, description="What all uploads together may take."
+    )
     trusted_proxies: Names = Field(
         default=("127.0.0.1", "::1"),
         description="Addresses whose X-Forwarded-* headers are believed; * for all.",

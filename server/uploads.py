@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from processes.core.errors import InvalidInput
 from server.errors import TooLarge
 from server.pages import outside
+from server.room import Room
 from tiles.files import Files
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -24,8 +26,8 @@ NAME = re.compile(r"[\w(+@][\w .,()+@=-]{0,199}")
 FLUSH_BYTES = 4 * 2**20
 
 
-def router(folder: Path, max_bytes: int) -> APIRouter:
-    """Return the routes of uploads kept in *folder*."""
+def router(folder: Path, max_bytes: int, room: Room) -> APIRouter:
+    """Return the routes of uploads kept in *folder*, each and all together within bounds."""
     routes = APIRouter(tags=["Uploads"])
     files = Files()
     here = "/uploads/{digest}/{name}"
@@ -48,16 +50,21 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
 
     async def kept(request: Request, name: str, digest: str | None) -> Response:
         _place(folder, digest or "0" * 64, name)
-        if int(request.headers.get("content-length", "0")) > max_bytes:
+        announced = int(request.headers.get("content-length", "0"))
+        if announced > max_bytes:
             raise TooLarge(f"{name} exceeds {max_bytes} bytes: crop it")
+        await room.ask(announced)
         part = folder / f".{uuid.uuid4().hex}.part"
         try:
-            found = await _received(request, part, max_bytes)
-            if digest not in (None, found):
-                raise InvalidInput(f"{name} is not what its address says: its SHA-256 is {found}")
-            path = _place(folder, found, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
+            with room.arriving() as take:
+                found = await _received(request, part, max_bytes, take)
+                if digest not in (None, found):
+                    raise InvalidInput(
+                        f"{name} is not what its address says: its SHA-256 is {found}"
+                    )
+                path = _place(folder, found, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         href = _address(request, path)
@@ -79,8 +86,13 @@ def router(folder: Path, max_bytes: int) -> APIRouter:
     return routes
 
 
-async def _received(request: Request, part: Path, max_bytes: int) -> str:
-    """Write the body to *part* and return its SHA-256; nothing large is ever held."""
+async def _received(
+    request: Request, part: Path, max_bytes: int, take: Callable[[int], None]
+) -> str:
+    """Write the body to *part* and return its SHA-256; nothing large is ever held.
+
+    *take* is told of every chunk before it is written.
+    """
     hashed, size, waiting = hashlib.sha256(), 0, bytearray()
 
     def flush() -> None:
@@ -93,6 +105,7 @@ async def _received(request: Request, part: Path, max_bytes: int) -> str:
             size += len(chunk)
             if size > max_bytes:
                 raise TooLarge(f"the file exceeds {max_bytes} bytes: crop it")
+            take(len(chunk))
             waiting += chunk
             if len(waiting) >= FLUSH_BYTES:
                 await run_in_threadpool(flush)

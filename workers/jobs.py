@@ -135,6 +135,12 @@ def create(
     return rows[0]
 
 
+def waiting(conn: Connection[Any]) -> int:
+    """Return how many jobs wait for a worker."""
+    rows = _tuples(conn, "SELECT count(*) FROM orograph.job WHERE status = 'accepted'", [])
+    return int(rows[0][0])
+
+
 def get(conn: Connection[Any], job_id: str) -> Job | None:
     """Return a job, or None where there is none, whatever *job_id* looks like."""
     rows = _rows(conn, f"SELECT {COLUMNS} FROM orograph.job WHERE id = %s", [_uuid(job_id)])

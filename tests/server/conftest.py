@@ -54,22 +54,37 @@ def client(place: Settings) -> Iterator[TestClient]:
         yield open_client
 
 
-@pytest.fixture(scope="module")
-def server(place: Settings) -> Iterator[str]:
+@contextmanager
+def listening(settings: Settings) -> Iterator[str]:
     """Address of a server that listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        app = create_app(place.model_copy(update={"port": port}))
+        app = create_app(settings.model_copy(update={"port": port}))
         runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False))
         thread = threading.Thread(target=runner.run, args=([listener],))
         thread.start()
         while not runner.started:
             time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-        runner.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            runner.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(place: Settings) -> Iterator[str]:
+    """Address of the server of this module."""
+    with listening(place) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_server() -> Callable[[Settings], AbstractContextManager[str]]:
+    """A function that gives a listening server with other settings."""
+    return listening
 
 
 @dataclass(frozen=True)
