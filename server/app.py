@@ -74,15 +74,16 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         pool.open(wait=False)
-        calling = asyncio.create_task(caller.run())
+        going_on = [asyncio.create_task(task) for task in (caller.run(), desk.watch())]
         try:
             async with AsyncExitStack() as parts:
                 for sub in mounts.values():
                     await parts.enter_async_context(sub.router.lifespan_context(sub))
                 yield
         finally:
-            calling.cancel()
-            await asyncio.gather(calling, return_exceptions=True)
+            for task in going_on:
+                task.cancel()
+            await asyncio.gather(*going_on, return_exceptions=True)
             desk.close()
             pool.close()
             celery.close()

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from psycopg_pool import ConnectionPool
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
 from processes.core.process import Process
@@ -29,6 +30,7 @@ CONTROL = ["sync-execute", "async-execute", "dismiss"]
 TRANSMISSION = ["value", "reference"]
 EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 WAIT_STEPS_S = (0.02, 0.5)
+WATCH_S = 5.0
 
 
 class Desk:
@@ -93,6 +95,25 @@ class Desk:
                 callbacks.expect(conn, job.id)
         self._senders.submit(self._send, job)
         return job
+
+    async def watch(self) -> None:
+        """Put jobs whose worker is gone back in the queue, for ever.
+
+        Workers do so for each other; where the last one ended, its jobs would seem to run on.
+        """
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await run_in_threadpool(self._reap)
+            except (psycopg.OperationalError, PoolTimeout) as error:
+                LOG.warning("jobs without a worker wait for the database: %s", error)
+
+    def _reap(self) -> None:
+        with self.pool.connection() as conn:
+            lost = [jobs.get(conn, job_id) for job_id, _ in jobs.reap(conn)]
+        for job in filter(None, lost):
+            LOG.warning("job %s lost its worker: sent again", job.id)
+            self._senders.submit(self._send, job)
 
     def close(self) -> None:
         """Stop sending; what was not sent is sent by a worker's guardian."""

@@ -87,6 +87,14 @@ def new_server() -> Callable[[Settings], AbstractContextManager[str]]:
     return listening
 
 
+@pytest.fixture(scope="module", autouse=True)
+def long_leases() -> Iterator[None]:
+    """The workers at hand here have no guardian that renews what they claim."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "LEASE_S", 3600)
+        yield
+
+
 @dataclass(frozen=True)
 class Worker:
     """Takes what is accepted and computes it in a thread of this process."""

@@ -181,3 +181,29 @@ def test_references_to_the_server_are_kept_under_its_own_name(
     assert job
     assert job.request["inputs"]["image"]["href"] == f"{place.url}/uploads/aa/left.tif"
     client.delete(answer.headers["location"])
+
+
+def test_a_job_whose_last_worker_is_gone_waits_again(
+    place: Settings, new_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other worker is there to notice: the server does, and it runs when one comes."""
+    monkeypatch.setattr("server.desk.WATCH_S", 0.1)
+    with psycopg.connect(str(place.database_url), autocommit=True) as conn, new_server(place):
+        job = jobs.create(conn, "echo", {"inputs": {"message": "again"}})
+        worn = jobs.create(conn, "echo", {"inputs": {}})
+        conn.execute("UPDATE orograph.job SET attempts = 2 WHERE id = %s", [worn.id])
+        for row in (job, worn):
+            assert jobs.claim(conn, row.id, "gone", 1) is not None
+        conn.execute("UPDATE orograph.job SET lease = now() WHERE worker = 'gone'")
+        end = time.monotonic() + 20
+        while any(jobs.get(conn, row.id).status == "running" for row in (job, worn)):  # type: ignore[union-attr]
+            assert time.monotonic() < end, "it seems to run on"
+            time.sleep(0.02)
+        waiting, failed = (jobs.get(conn, row.id) for row in (job, worn))
+        assert waiting is not None
+        assert failed is not None
+        assert (waiting.status, waiting.message) == ("accepted", "its worker ended: waiting again")
+        assert (failed.status, (failed.fault or {})["type"]) == ("failed", "WorkerEnded")
+        again = jobs.claim(conn, job.id, "another", 2)
+        assert again is not None
+        assert again.attempts == 2

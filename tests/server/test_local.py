@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -55,6 +57,14 @@ def until_up(running: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(running.pid).children(recursive=True)
 
 
+def until(place: str, *statuses: str) -> Any:
+    """Return what is said of a job once its status is one of these, or patience ends."""
+    end = time.monotonic() + PATIENCE_S
+    while (job := httpx.get(place).json())["status"] not in statuses and time.monotonic() < end:
+        time.sleep(0.05)
+    return job
+
+
 def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path, left_over: LeftOver) -> None:
     port = free_port()
     running = start(data, port)
@@ -81,16 +91,26 @@ def test_up_runs_a_job_and_ends_clean_at_ctrl_c(data: Path, left_over: LeftOver)
     assert "database system is shut down" in (data / "log/postgres.log").read_text()
 
 
-def test_a_stack_that_was_killed_leaves_no_process_and_starts_again(
+def test_a_stack_that_was_killed_leaves_no_process_and_does_its_job_again(
     data: Path, left_over: LeftOver
 ) -> None:
-    running = start(data, free_port())
+    port = free_port()
+    running = start(data, port)
     family = until_up(running)
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/processes/echo/execution",
+        json={"inputs": {"message": "again", "pause": 2}},
+        headers={"Prefer": "respond-async"},
+    )
+    place = answer.headers["location"]
+    assert until(place, "running")["status"] == "running"
     running.kill()
     running.communicate()
     assert not left_over(family, 15)
-    again = start(data, free_port())
+    again = start(data, port)
     family = until_up(again)
+    assert until(place, "successful", "failed")["status"] == "successful"
+    assert (data / "log/worker.log").read_text().count(", attempt ") == 2
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0
