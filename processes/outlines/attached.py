@@ -10,7 +10,7 @@ divided too (`terraces`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -26,6 +26,11 @@ from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orien
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+
+LARGE_M2 = 800.0
+"""A block from here on is more than a few small houses."""
+COMPACT, ROW = 1.5, 2.5
+"""Extent of a block across a cut, relative to the cut's length, of one house and of a row."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,18 @@ class Signs:
     unclear: float = 0.6
     """… counts less below, and not at all below this share of it."""
     agreement: float = 0.9
-    """Share of the places along a cut that must step the same way."""
+    """Share of the places along a cut whose heights must step the same way …"""
+    image_agreement: float = 0.9
+    """… and of those whose brightness and colour must."""
+    alike: float = 0.3
+    """Share of `brightness` and `colour` below which the image sees one roof on both sides, so
+    that a step of less than a storey is noise: 1 to 5 % of true party walls look so."""
     depth: float = 0.9
     """Of a house behind a cut, relative to the cut's length, below which signs count less.
 
     Half of it is `Reach.shallow`: nothing counts there."""
+    row_depth: float = 0.9
+    """The same at the end of a block 2.5 times as long as the cut, which is a row."""
     elongation: float = 2.5
     """Extent of a block across a cut, relative to the cut's length, from which signs count more.
 
@@ -67,6 +79,16 @@ class Signs:
     min_house_m2: float = 25.0
     min_width_m: float = 4.0
     reach: Reach = field(default_factory=Reach)
+
+    def of_block(self, area_m2: float) -> Signs:
+        """Return what makes a wall in a block of this area.
+
+        Where houses are small, cuts are short and paint is patchy along them, and the last house
+        of a row is less deep than wide. In large blocks the same would cut roofs by their clutter.
+        """
+        if area_m2 >= LARGE_M2:
+            return self
+        return replace(self, image_agreement=0.7, row_depth=0.6)
 
 
 @dataclass(frozen=True)
@@ -96,14 +118,17 @@ def parts(
         features[1:, shadow] = np.nan
     labels = np.asarray(ndimage.label(mask)[0], np.int32)
     pending = list(range(1, int(labels.max()) + 1))
+    area_m2 = np.bincount(labels.ravel()) * cell_m**2
+    own = {number: signs.of_block(float(area_m2[number])) for number in pending}
 
-    def divide(part: tuple[Mask, Floats]) -> NDArray[np.int32]:
-        return _divided(*part, cell_m, signs)
+    def divide(part: tuple[Mask, Floats, Signs]) -> NDArray[np.int32]:
+        mask, features, asked = part
+        return _divided(mask, features, cell_m, asked)
 
     # a cut may end on another: what was cut is looked at again
     for _ in range(3):
         boxes = ndimage.find_objects(labels)
-        whole = [(labels[boxes[n - 1]] == n, features[:, *boxes[n - 1]]) for n in pending]
+        whole = [(labels[boxes[n - 1]] == n, features[:, *boxes[n - 1]], own[n]) for n in pending]
         fresh: list[int] = []
         top = int(labels.max())
         for number, pieces in zip(pending, each(divide, whole), strict=True):
@@ -112,6 +137,7 @@ def parts(
                 names = np.array([0, number, *range(top + 1, top + count)], np.int32)
                 labels[boxes[number - 1]][pieces > 0] = names[pieces[pieces > 0]]
                 fresh += names[1:].tolist()
+                own |= dict.fromkeys(names[1:].tolist(), own[number])
                 top += count - 1
         if not fresh:
             break
@@ -226,11 +252,16 @@ def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     clear = np.clip(size / error, 0, 1)
     # a step along half a cut only, as at a tower on its podium, is no wall from edge to edge
     clear[clear < signs.unclear] = 0.0
-    share = clear * (runs.agreed >= signs.agreement)
-    share *= size / np.array([signs.step_m, signs.brightness, signs.colour])
+    asked = np.array([signs.agreement, signs.image_agreement, signs.image_agreement])
+    relative = size / np.array([signs.step_m, signs.brightness, signs.colour])
+    share = clear * (runs.agreed >= asked) * relative
+    seen = np.isfinite(runs.step[:, BRIGHTNESS])
+    one_roof = seen & (relative[:, BRIGHTNESS:] < signs.alike).all(axis=1)
+    share[one_roof & (size[:, HEIGHT] < signs.storey_m), HEIGHT] = 0.0
     # a house is seldom much wider than deep; a ridge runs along it
     length = runs.rows[:, 1] - runs.rows[:, 0]
-    shape = np.clip(runs.depth / (signs.depth * length), 0, 1) ** 2
+    least = np.interp(runs.extent / length, [COMPACT, ROW], [signs.depth, signs.row_depth])
+    shape = np.clip(runs.depth / (least * length), 0, 1) ** 2
     shape[shape < 0.25] = 0.0
     tall = (size[:, HEIGHT] >= signs.storey_m) & (runs.depth * cell_m >= signs.storey_depth_m)
     shape *= np.clip(runs.extent / (signs.elongation * length), signs.least, signs.most)

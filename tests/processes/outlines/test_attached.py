@@ -129,6 +129,28 @@ def test_a_long_block_needs_less_to_be_two_houses_than_a_compact_one():
     assert parts(long, surface, CELL_M).max() == 2
 
 
+@pytest.mark.parametrize(("paint", "count"), [(1.0, 1), (1.3, 2)])
+def test_a_step_on_a_level_roof_is_a_wall_only_where_the_image_shows_one(paint, count):
+    row, col = np.mgrid[:60, :180]
+    mask = (row >= 15) & (row < 45) & (col >= 10) & (col < 170)
+    surface = np.where(col < 90, 62.0, 62.9)  # a patch of noise
+    bands = four_bands(mask, np.where(col < 90, 1.0, paint) * np.ones((4, 1, 1)))
+    assert parts(mask, surface, CELL_M, bands).max() == count
+    assert parts(mask, surface + 1.5 * (col >= 90), CELL_M, bands).max() == 2
+
+
+def test_the_roofs_of_a_row_may_be_patchy_and_those_of_a_large_block_not():
+    row, col = np.mgrid[:60, :300]
+    patch = (row >= 20) & (row < 25)
+    light = (col // 14 % 2 == 1) ^ patch  # the other way round than the rest of the roof
+    paint = np.where(light, 1.3, 1.0) * np.ones((4, 1, 1))
+    for wide, count in ((70, 5), (280, 1)):
+        mask = (row >= 15) & (row < 37) & (col >= 14) & (col < 14 + wide)
+        assert (
+            parts(mask, np.full(mask.shape, 60.0), CELL_M, four_bands(mask, paint)).max() == count
+        )
+
+
 def test_cells_without_a_house_go_to_the_nearest_and_a_far_speck_goes_away():
     labels = np.zeros((20, 40), np.int32)
     labels[5:15, 5:15], labels[5:15, 20:30] = 1, 2
