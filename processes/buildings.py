@@ -30,6 +30,8 @@ WIDEST_M = 2000.0
 """Wider outlines are no buildings, and reading under them would not be bounded."""
 BLOCK_M = 500.0
 """Buildings are modelled in squares of this size: one read of each raster a square."""
+MOST_AT_ONCE = 1000
+"""Buildings whose models are held before they are put aside."""
 SAMPLE = 200
 """Buildings that are asked how far the surface rounds creases off, at most."""
 GOLDEN = (5**0.5 - 1) / 2
@@ -200,20 +202,29 @@ def _report(given: int, table: geopandas.GeoDataFrame) -> dict[str, Any]:
 
 def _misplaced(outlines: geopandas.GeoDataFrame) -> dict[int, Reconstruction]:
     """Return the rows that cannot be buildings where they are, with the reason."""
+    import shapely
+
     from processes.roofs.reconstruct import Reconstruction
 
-    bounds = outlines.bounds.to_numpy()
+    corners, owner = shapely.get_coordinates(outlines.geometry.to_numpy(), return_index=True)
+    nowhere = np.unique(owner[~np.isfinite(corners).all(axis=1)])
+    bounds = np.delete(outlines.bounds.to_numpy(), nowhere, axis=0)
     size = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
     lost = Reconstruction(None, reason="the outline has no place in the system of the surface")
     wide = Reconstruction(None, reason=f"the outline is wider than {WIDEST_M / 1000:g} km")
-    found = {int(row): wide for row in np.flatnonzero(size > WIDEST_M)}
-    return found | {int(row): lost for row in np.flatnonzero(~np.isfinite(bounds).all(axis=1))}
+    found = dict.fromkeys(nowhere.tolist(), lost)
+    placed = np.setdiff1d(np.arange(len(outlines)), nowhere)
+    return found | dict.fromkeys(placed[size > WIDEST_M].tolist(), wide)
 
 
 def _batches(
     outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers of outlines that lie together, square by square, but those *done*."""
+    """Yield row numbers of outlines that lie together, square by square, but those *done*.
+
+    However many lie in one square, as where a file holds them again and again, few are modelled
+    at a time.
+    """
     rows = np.setdiff1d(np.arange(len(outlines)), list(done))
     if not len(rows):
         return
@@ -222,7 +233,8 @@ def _batches(
     _, number = np.unique(square, axis=0, return_inverse=True)
     order = np.argsort(number.reshape(-1), kind="stable")
     cuts = np.flatnonzero(np.diff(number.reshape(-1)[order])) + 1
-    yield from np.split(rows[order], cuts)
+    for together in np.split(rows[order], cuts):
+        yield from np.split(together, range(MOST_AT_ONCE, len(together), MOST_AT_ONCE))
 
 
 def _blur(

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import geopandas
+import numpy as np
 import pyarrow
 import pyogrio
 import shapely
@@ -35,7 +36,8 @@ def read_vector(path: Path, shown: str) -> geopandas.GeoDataFrame:
     """Return the file's features. Raises AssetUnreadable; *shown* is its name in messages."""
     try:
         found = _address(path)
-        frame = read_geoparquet(path) if found is None else _read(*found)
+        with np.errstate(invalid="ignore"):  # of corners that lie nowhere: others say so
+            frame = read_geoparquet(path) if found is None else _read(*found)
     except TooMuch as fault:
         raise AssetUnreadable(f"{shown} is too large: {fault}") from None
     except (

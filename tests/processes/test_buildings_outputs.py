@@ -122,17 +122,23 @@ def test_hostile_outlines_stop_nothing_and_are_counted(made, work):
     three_cells = box(431080, 5290022, 431081.5, 5290022.5)
     over_the_border = box(430990, 5290018, 431006, 5290030)
     beyond = box(431118, 5290018, 431190, 5290030)
-    nowhere = Polygon([(431000, 5290000), (np.inf, 5290000), (431000, 5290010)])
+    with np.errstate(invalid="ignore"):
+        nowhere, unknown = (
+            Polygon([(431000, 5290000), (x, 5290000), (431000, 5290010)]) for x in (np.inf, np.nan)
+        )
+    far = Polygon([(431000, 5290000), (1e300, 5290000), (431000, 5290010)])
     spike = Polygon([(431040, 5290090), (431052, 5290090), (431052, 5290090.001)])
-    made = made([*HOUSES, bow_tie, three_cells, over_the_border, beyond, nowhere, spike])
+    odd = [bow_tie, three_cells, over_the_border, beyond, nowhere, unknown, far, spike]
+    made = made([*HOUSES, *odd])
     report = json.loads(work.read_text(made.report))
-    table = geopandas.read_parquet(made.footprints.href)
-    assert report["outlines"] == len(table) == 12
+    with np.errstate(invalid="ignore"):
+        table = geopandas.read_parquet(made.footprints.href)
+    assert report["outlines"] == len(table) == 14
     assert table.lod[: len(HOUSES)].to_list() == [2] * len(HOUSES)
     assert report["buildings"] + sum(report["left_out"].values()) == report["features"]
     lost = "the outline has no place in the system of the surface"
-    assert table.reason[10] == lost
-    assert report["left_out"][lost] == 1
+    assert table.reason[10:13].to_list() == [lost, lost, "the outline is wider than 2 km"]
+    assert report["left_out"][lost] == 2
     assert table.lod[len(HOUSES) :].isna().all()
 
 
@@ -211,3 +217,13 @@ def test_old_clients_get_old_tiles(made):
     folder = Path(made.tileset.href).parent
     assert json.loads(Path(made.tileset.href).read_text())["asset"]["version"] == "1.0"
     assert [p.suffix for p in folder.glob("tiles/**/*.*")] == [".b3dm"]
+
+
+def test_many_in_one_place_are_modelled_some_at_a_time(made, work, monkeypatch):
+    """The products are the same, row by row."""
+    first = geopandas.read_parquet(made(HOUSES * 3).footprints.href)
+    city = work.read_text(Asset(href=str(work.folder / "buildings.city.json")))
+    monkeypatch.setattr("processes.buildings.MOST_AT_ONCE", 2)
+    again = geopandas.read_parquet(made(HOUSES * 3).footprints.href)
+    assert again.equals(first)
+    assert work.read_text(Asset(href=str(work.folder / "buildings.city.json"))) == city
