@@ -27,10 +27,10 @@ Numbers = NDArray[np.int64]
 
 COARSEST_M = 1.0
 """Residuals beyond this are dormers, chimneys and trees: they count as this much."""
-MOST_RMSE_M = 0.6
+MOST_RMSE_M = 0.8
 FLAT_SCATTER_M = 0.35
 """Where most of the cells scatter more, a flat roof is only one that the bank does not hold."""
-LEAST_SHARE = 0.8
+LEAST_SHARE = 0.6
 GOOD_M = 0.1
 """A flat roof that explains its cells this well is one: any slope would leave more."""
 LEAST_RECTANGULAR = 0.7
@@ -161,7 +161,7 @@ def _sought(
     """
     cells = len(seen[-1])
     away = np.zeros(len(moves))
-    best = _fit(uv, shape, seen)
+    best = fit_shape(uv, shape, seen)
     best_planes = shape.copy()
     score = bic(best[2], cells, unknowns) if falling or best[1] > 0 else np.inf
     better_than = FINEST_M**2
@@ -180,7 +180,7 @@ def _sought(
                     for move in range(len(moves)):
                         planes[:, 2] += away[move] * moves[move]
                         moved += away[move] != 0
-                    found = _fit(uv, planes, seen)
+                    found = fit_shape(uv, planes, seen)
                     trial = bic(found[2], cells, moved) if falling or found[1] > 0 else np.inf
                     if trial < score:
                         score, best, best_planes, better = trial, found, planes, True
@@ -190,7 +190,7 @@ def _sought(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit(
+def fit_shape(
     uv: Floats,
     planes: Floats,
     seen: Flat,

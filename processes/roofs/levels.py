@@ -26,9 +26,10 @@ Flags = NDArray[np.bool_]
 LEAST_STEP_M, LEAST_SHARE, LEAST_M2 = 2.0, 0.05, 60.0
 """The levels are this far apart, each takes this share of the roof, and the higher is this large:
 lifts and stairs that stand on a flat roof are no storey."""
-LEAST_FILL = 0.8
+LEAST_FILL = {"setback": 0.65, "rectangle": 0.8, "disc": 0.8}
 """Share of the cells inside the higher level's outline that are high, and of those that are in:
-on surfaces from images the edge of a storey is a metre off."""
+on surfaces from images the edge of a storey is a metre off, and storeys that stand back on every
+side are narrow."""
 EDGE_M = 1.0
 """How far the edge of a level is sought around its outermost cells."""
 LEAST_WIDTH_M = 2.0
@@ -57,7 +58,7 @@ def fit_levels(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged 
         if area is None:
             continue
         inside = shapely.contains_xy(area, cells.x, cells.y)
-        if min(high[inside].mean(), inside[high].mean()) < LEAST_FILL:
+        if min(high[inside].mean(), inside[high].mean()) < LEAST_FILL[kind]:
             continue
         asked = inside[cells.asked]
         if asked.all() or not asked.any():  # no other level is left

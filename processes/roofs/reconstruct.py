@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from processes.core.building import Solid
 from processes.core.raster import Raster
 from processes.roofs.bank import COARSEST_M, FALLING, LEAST_SHARE, MOST_RMSE_M, Roof, fit_roof
-from processes.roofs.blur import BLURS, SHARP, Blur, seen
+from processes.roofs.blur import BLURS, SHARP, Blur, Seen, seen
 from processes.roofs.eaves import fit_eaves
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.heights import (
@@ -22,10 +22,11 @@ from processes.roofs.heights import (
     under,
 )
 from processes.roofs.levels import fit_levels
+from processes.roofs.parts import Part, fit_parts
 from processes.roofs.planes import RoofUnfit, raise_roof
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
-from processes.roofs.wings import Winged, fit_wings
+from processes.roofs.wings import Wing, Winged, fit_wings
 
 if TYPE_CHECKING:
     from shapely.geometry import Polygon
@@ -70,8 +71,7 @@ def reconstruct(
     whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
     try:
         cells = under(whole, dsm)
-        inset_m = inset_of(cells)
-        heights = measure(cells, inset_m, under(whole, dtm))
+        heights = measure(cells, inset_of(cells), under(whole, dtm))
     except NoHeights as fault:
         return Reconstruction(None, reason=str(fault))
     if heights.roof_m - heights.ground_m < LEAST_HEIGHT_M:
@@ -80,7 +80,7 @@ def reconstruct(
     if lod == 1:
         return _block(parts, heights, reason=None)
     try:
-        roofs = _roofs(whole, cells, shape_inset_of(cells, inset_m), blur, heights)
+        roofs = _roofs(whole, cells, dsm, blur, heights.ground_m)
         return _roofed(parts, roofs, heights)
     except RoofUnfit as fault:
         return _block(parts, heights, reason=f"block instead of a roof: {fault}")
@@ -93,10 +93,7 @@ def _roofed(
     fault = RoofUnfit("no simple roof fits its surface")
     for roof in roofs:
         try:
-            if isinstance(roof, Winged):
-                solids = tuple(raise_wings(part, heights.base_m, roof.wings) for part in parts)
-            else:
-                solids = tuple(raise_roof(part, heights.base_m, roof.planes) for part in parts)
+            solids = tuple(_raised(part, heights.base_m, roof) for part in parts)
         except RoofUnfit as unfit:
             fault = unfit
             continue
@@ -107,23 +104,59 @@ def _roofed(
     raise fault
 
 
+def _raised(part: Polygon, base_m: float, roof: Roof | Winged) -> Solid:
+    """Return the solid under *roof*. Raises RoofUnfit."""
+    import shapely
+
+    if isinstance(roof, Winged):
+        return raise_wings(part, base_m, roof.wings)
+    try:
+        return raise_roof(part, base_m, roof.planes)
+    except RoofUnfit:
+        # slower, but slivers become part of the face beside them
+        around = shapely.get_coordinates(shapely.envelope(part))[:-1]
+        return raise_wings(part, base_m, [Wing(around, roof.planes)])
+
+
 def _roofs(
-    outline: BaseGeometry, under_it: Under, inset_m: float, blur: Blur, heights: Heights
+    outline: BaseGeometry, cells: Under, dsm: Raster, blur: Blur, ground_m: float
 ) -> list[Roof | Winged]:
-    """Return the roofs that explain the cells, the best first."""
+    """Return the roofs that explain the cells, of the whole or of its parts, the best first."""
+    from shapely import Polygon
+
+    shown, found = _fitted(outline, cells, blur, ground_m)
+    if not isinstance(outline, Polygon) or outline.interiors:
+        return found
+
+    def part(plan: Polygon) -> Part:
+        cells, roofs = _fitted(plan, under(plan, dsm), blur, ground_m)
+        return Part(plan, cells, roofs[0] if roofs else None)
+
+    parted = fit_parts(Part(outline, shown, found[0] if found else None), part)
+    return found if parted is None else sorted([*found, parted], key=lambda roof: roof.score)
+
+
+def _fitted(
+    outline: BaseGeometry, under_it: Under, blur: Blur, ground_m: float
+) -> tuple[Seen, list[Roof | Winged]]:
+    """Return what the surface shows of an outline, and the roofs that explain it, the best first.
+
+    Raises NoHeights.
+    """
+    inset_m = shape_inset_of(under_it, inset_of(under_it))
     cells = seen(under_it, inset_m, blur)
     simple = fit_roof(outline, cells)
     if simple is not None and simple.type == "flat" and simple.rmse_m < FLAT_M:
-        return [simple]
+        return cells, [simple]
     found: list[Roof | Winged] = [] if simple is None else [simple]
     levels = fit_levels(outline, seen(under_it, inset_m, SHARP, whole=True), COARSEST_M)
-    if levels is not None and levels.lowest_m < heights.ground_m + LEAST_STOREY_M:
+    if levels is not None and levels.lowest_m < ground_m + LEAST_STOREY_M:
         levels = None
     winged = fit_eaves(outline, cells, COARSEST_M), fit_wings(outline, cells, COARSEST_M), levels
     for roof in winged:
         if roof is not None and roof.rmse_m <= MOST_RMSE_M and roof.share >= LEAST_SHARE:
             found.append(roof)
-    return sorted(found, key=lambda roof: roof.score)
+    return cells, sorted(found, key=lambda roof: roof.score)
 
 
 def misfits(outline: BaseGeometry, dsm: Raster) -> list[float] | None:

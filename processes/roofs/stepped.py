@@ -117,14 +117,9 @@ def _pieces(
         for cell, wing_number in zip(np.flatnonzero(lost), nearest, strict=True):
             height = wings[wing_number].planes.heights(x[cell], y[cell])
             name[cell] = wing_number, int(np.argmin(height))
-    name = _without_slivers(cells, _one_name_a_plane(name, wings))
-    for number, plane in np.unique(name, axis=0):
-        mine = cells[(name == (number, plane)).all(axis=1)]
+    for part, (number, plane) in _without_slivers(cells, _one_name_a_plane(name, wings)):
         planes = wings[number].planes
-        for part in shapely.get_parts(shapely.coverage_union_all(mine)):
-            if part.area < LEAST_FACE_M2:
-                raise RoofUnfit("a roof face would be a sliver")
-            yield shapely.orient_polygons(part), planes, planes.coefficients[plane]
+        yield shapely.orient_polygons(part), planes, planes.coefficients[plane]
 
 
 def _creases(wings: Sequence[Wing], areas: Sequence[Any]) -> Iterator[Any]:
@@ -189,19 +184,40 @@ def _one_name_a_plane(name: NDArray[np.int_], wings: Sequence[Wing]) -> NDArray[
     return np.array([first[wing, plane] for wing, plane in name.tolist()])
 
 
-def _without_slivers(cells: Any, name: NDArray[np.int_]) -> NDArray[np.int_]:
-    """Return the names of the cells, those of slivers taken from the neighbour they touch most."""
+def _without_slivers(cells: Any, name: NDArray[np.int_]) -> list[tuple[Any, tuple[int, int]]]:
+    """Return faces and their names: cells of one name joined, slivers to what they touch most.
+
+    Raises RoofUnfit where a sliver touches nothing.
+    """
     import shapely
 
-    name = name.copy()
-    for number in np.argsort(shapely.area(cells)):
-        if cells[number].area >= LEAST_FACE_M2:
-            break
-        touching = shapely.length(shapely.intersection(cells, cells[number].boundary))
-        touching[number] = 0.0
-        if touching.max() > 0:
-            name[number] = name[int(touching.argmax())]
-    return name
+    faces = _joined(cells, name)
+    while True:
+        plans = np.array([plan for plan, _ in faces], object)
+        area = shapely.area(plans)
+        least = int(area.argmin())
+        if area[least] >= LEAST_FACE_M2:
+            return faces
+        beside = shapely.length(shapely.intersection(plans, plans[least].boundary))
+        beside[least] = 0.0
+        if beside.max() <= 0:
+            raise RoofUnfit("a roof face would be a sliver")
+        names = np.array([called for _, called in faces])
+        names[least] = names[int(beside.argmax())]
+        faces = _joined(plans, names)
+
+
+def _joined(cells: Any, name: NDArray[np.int_]) -> list[tuple[Any, tuple[int, int]]]:
+    """Return the cells of each name as one polygon or, where they lie apart, as several."""
+    import shapely
+
+    return [
+        (part, (int(wing), int(plane)))
+        for wing, plane in np.unique(name, axis=0)
+        for part in shapely.get_parts(
+            shapely.coverage_union_all(cells[(name == (wing, plane)).all(axis=1)])
+        )
+    ]
 
 
 def _equal(
@@ -211,7 +227,10 @@ def _equal(
     against: NDArray[np.float64],
     area: Any,
 ) -> Any | None:
-    """Return the line within *area* on which two planes are equally high, if there is one."""
+    """Return the line within *area* on which two planes are equally high, if there is one.
+
+    Where *area* is itself a line, the side that two wings share, it is a short one across it.
+    """
     import shapely
 
     if area.is_empty:
@@ -226,7 +245,10 @@ def _equal(
     foot = np.array(planes.origin) - c / slope * normal
     reach = 2 * (float(np.hypot(*(foot - planes.origin))) + area.length)
     along = reach * np.array([-normal[1], normal[0]])
-    line = shapely.intersection(shapely.LineString([foot - along, foot + along]), area)
+    line = shapely.LineString([foot - along, foot + along])
+    if not area.area:
+        area = area.buffer(WELD_M)
+    line = shapely.intersection(line, area)
     return None if line.is_empty else line
 
 
