@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.features import somewhere
 from processes.core.process import GEOPARQUET
 from processes.core.raster import Grid
 
@@ -213,10 +214,11 @@ def _hull(path: Path) -> Mapping[str, Any] | None:
     """Return the convex hull of a vector file."""
     import geopandas
 
-    frame = geopandas.read_parquet(path)
-    if frame.crs is None or not len(frame):
+    with np.errstate(invalid="ignore"):  # of corners that lie nowhere
+        frame = geopandas.read_parquet(path)
+    if frame.crs is None:
         return None
-    hull = frame.geometry.union_all("unary").convex_hull
+    hull = frame.geometry[somewhere(frame.to_crs("OGC:CRS84"))].union_all("unary").convex_hull
     return in_degrees(hull, frame.crs.to_wkt(), tolerance=0.0)
 
 

@@ -21,6 +21,8 @@ from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
     import geopandas
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = """
 CREATE EXTENSION IF NOT EXISTS postgis;
@@ -71,6 +73,18 @@ class Summary:
     types: Mapping[str, str]
 
 
+def somewhere(frame: geopandas.GeoDataFrame) -> NDArray[np.bool_]:
+    """Say which geometries, in degrees, there are, with all of their corners on the globe."""
+    import numpy as np
+    import shapely
+
+    shapes = frame.geometry.to_numpy()
+    corners, owner = shapely.get_coordinates(shapes, return_index=True)
+    found = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    found[owner[~np.isfinite(corners).all(axis=1)]] = False
+    return np.asarray(found)
+
+
 def put_footprints(
     conn: Conn, product: str, frame: geopandas.GeoDataFrame, *, collection: str | None = None
 ) -> int:
@@ -83,7 +97,7 @@ def put_footprints(
     import shapely
 
     frame = frame.to_crs(WGS84)
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    frame = frame[somewhere(frame)]
     delete_footprints(conn, product)
     if not len(frame):
         return 0

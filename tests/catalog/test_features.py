@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import geopandas
@@ -15,6 +16,8 @@ from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Point, Polygon, box, shape
 
 from catalog import features
+from catalog.assets import measure
+from processes.core.process import GEOPARQUET
 
 UTM = "EPSG:32631"
 EAST, NORTH = 430_000.0, 5_290_000.0
@@ -278,3 +281,23 @@ def test_a_building_is_found_by_its_lasting_id(conn: psycopg.Connection[Any], vi
         "SELECT count(*) FROM orograph.footprint WHERE building_id = %s", [one]
     ).fetchone()
     assert index == (2,)
+
+
+@pytest.mark.parametrize("where", [np.inf, np.nan, 1e300])
+def test_an_outline_that_lies_nowhere_is_no_feature_and_bounds_nothing(
+    conn: psycopg.Connection[Any], tmp_path: Path, where: float
+) -> None:
+    """One among a hundred thousand would end the job that publishes them, or every list of them."""
+    house = box(431000, 5290000, 431010, 5290010)
+    with np.errstate(invalid="ignore"):
+        lost = Polygon([(431000, 5290000), (where, 5290000), (431000, 5290010)])
+        frame = geopandas.GeoDataFrame({"id": [1, 2]}, geometry=[house, lost], crs=32631)
+        frame.to_parquet(tmp_path / "houses.parquet")
+        assert features.put_footprints(conn, "lost", frame) == 1
+    around = features.summary(conn, "lost").bbox
+    assert around == pytest.approx(
+        geopandas.GeoSeries([house], crs=32631).to_crs(4326).total_bounds
+    )
+    hull = measure("footprints", tmp_path, "houses.parquet", GEOPARQUET).footprint
+    assert hull is not None
+    assert shape(hull).bounds == pytest.approx(around, abs=1e-6)
