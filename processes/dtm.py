@@ -34,6 +34,8 @@ MASK_VALUES = {
     "5": "water",
 }
 STRIP_ROWS = 512
+SAMPLED_CELLS = 4_000_000
+"""About so many cells tell how sharp the surface is."""
 PER_METRE = 1024
 """Heights are kept in steps of one part in so many of a metre."""
 
@@ -71,6 +73,7 @@ class DtmOutputs(Outputs):
 def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     """Find the ground in blocks, span it coarsely over everything, then finely in blocks."""
     from processes.terrain.ground import ground_and_bridges
+    from processes.terrain.sharp import calmer, taken_back
     from processes.terrain.smooth import at_cells
     from processes.terrain.span import spanned_about
     from processes.terrain.water import shores, water_cells
@@ -100,6 +103,21 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     found = (Layer("ground", passing=True), Layer("bridges", "uint8", passing=True))
     seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
 
+    sharp = _sharp(work.open_raster(seen), surface, cell_m)
+
+    def up_to_walls(ground: Raster, dsm: Raster, bridge: Raster) -> Raster:
+        back = taken_back(ground.values, dsm.values, bridge.values > 0, cell_m)
+        return Raster(back, dsm.grid)
+
+    if sharp:
+        work.progress(0.5, "going up to the walls")
+        (seen,) = work.map_layers(
+            (Layer("near", passing=True),),
+            lambda *rasters: (up_to_walls(*rasters),),
+            *(seen, inputs.dsm, decks),
+            margin_m=SPAN_MARGIN_M,
+            block_px=block_px,
+        )
     work.progress(0.6, "joining the ground")
     marked = work.open_raster(inputs.water) if inputs.water else None
     base = _base(work.open_raster(seen), surface, marked, cell_m)
@@ -109,6 +127,8 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     ) -> tuple[Raster, Raster, Raster]:
         inner, (row0, col0) = _inside(dsm.grid, grid)
         shape = dsm.values[inner].shape
+        if not sharp:
+            ground.values[inner] = calmer(ground.values[inner], cell_m)
         wet = np.zeros(dsm.values.shape, bool)
         level = base.water.at(base.water.level, row0, col0, shape)
         core = base.water.at(base.water.core, row0, col0, shape)
@@ -218,6 +238,17 @@ class Base:
     water: Water
 
 
+def _sharp(ground: RasterSource, surface: RasterSource, cell_m: float) -> bool:
+    """Return whether the surface is sharp, by strips spread over the whole area."""
+    from processes.terrain.sharp import above_ground, is_sharp
+
+    _, rows, cols = surface.shape
+    every = STRIP_ROWS * max(1, round(rows * cols / SAMPLED_CELLS))
+    strips = [(row0, 0, min(STRIP_ROWS, rows - row0), cols) for row0 in range(0, rows, every)]
+    above = [above_ground(ground.read(*s)[0], surface.read(*s)[0], cell_m) for s in strips]
+    return is_sharp(np.concatenate(above))
+
+
 def _base(
     ground: RasterSource, surface: RasterSource, marked: RasterSource | None, cell_m: float
 ) -> Base:
@@ -276,7 +307,7 @@ DTM = Process(
     id="dtm",
     title="Terrain model",
     description=__doc__,
-    version="1.3.0",
+    version="1.4.0",
     inputs=DtmInputs,
     outputs=DtmOutputs,
     run=run,

@@ -72,7 +72,7 @@ def _guessed(values: Array, known: Array, enough_m: float) -> Array:
     weight = block_means(known, 2)
     means = block_means(values, 2) / np.maximum(weight, 1e-3)
     coarse = _solved(means, (weight > 0).astype(np.float32), enough_m)
-    return np.add(values, cv2.multiply(1 - known, doubled(coarse, values.shape)))
+    return np.asarray(values + cv2.multiply(1 - known, doubled(coarse, values.shape)))
 
 
 def _solved(values: Array, known: Array, enough_m: float) -> Array:

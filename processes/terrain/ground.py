@@ -20,7 +20,7 @@ from processes.terrain.land import land_of
 from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
 from processes.terrain.shapes import grown
-from processes.terrain.sharp import taken_back
+from processes.terrain.sharp import above_ground, calmer, is_sharp, taken_back
 from processes.terrain.smooth import at_cells
 from processes.terrain.span import spanned
 from processes.terrain.trend import trend
@@ -51,7 +51,10 @@ def bare_earth(dsm: Heights, cell_m: float, largest_object_m: float = 200.0) -> 
 
 def ground_heights(dsm: Heights, cell_m: float, largest_object_m: float = 200.0) -> Heights:
     """Return the ground where *dsm* (metres, NaN where void) shows it, smoothed; NaN elsewhere."""
-    return ground_and_bridges(dsm, cell_m, largest_object_m)[0]
+    seen, decks = ground_and_bridges(dsm, cell_m, largest_object_m)
+    if is_sharp(above_ground(seen, dsm, cell_m)):
+        return taken_back(seen, dsm, decks, cell_m)
+    return calmer(seen, cell_m)
 
 
 def ground_and_bridges(
@@ -61,7 +64,7 @@ def ground_and_bridges(
     *,
     asked: tuple[slice, slice] = EVERYTHING,
 ) -> tuple[Heights, NDArray[np.bool_]]:
-    """Return `ground_heights`, and the cells of bridges, which are no ground.
+    """Return smooth ground where it is certainly seen, NaN elsewhere, and the cells of bridges.
 
     Only the *asked* rows and columns are right: the others tell what is land, and no more.
     """
@@ -75,8 +78,8 @@ def ground_and_bridges(
         calm = cv2.medianBlur(calm, width)
     part, near = _widened(asked, dsm.shape, round(AROUND_M / cell_m), step)
     ground = _ground(calm, known, step, cell_m * step, largest_object_m, part)
-    calm, surface, known = calm[near], dsm[near], known[near]
-    shape = surface.shape
+    calm, known = calm[near], known[near]
+    shape = known.shape
     sure, brink, deck = (
         repeated(mask, step, shape) & known for mask in (ground.sure, ground.brinks, ground.decks)
     )
@@ -84,9 +87,6 @@ def ground_and_bridges(
     seen = np.where(brink, calm, seen)
     seen = np.where(deck, repeated(ground.below, step, shape), seen).astype(np.float32)
     found, off = np.full(dsm.shape, np.nan, np.float32), np.zeros(dsm.shape, bool)
-    seen, sharp = taken_back(seen, surface, deck, cell_m)
-    if not sharp:
-        seen = np.where(sure & ~brink & ~deck, at_cells(ground.calm, step, shape), seen)
     found[near], off[near] = seen, deck
     return found, off
 
@@ -107,8 +107,6 @@ class _Ground:
 
     smooth: Heights
     """Gap-free."""
-    calm: Heights
-    """The same with less of the noise that matching leaves."""
     sure: Mask
     brinks: Mask
     """Cells that are ground as they are."""
@@ -130,18 +128,17 @@ def _ground(
     observed = block_means(known.astype(np.float32), step) >= 0.5
     heights = np.where(observed, coarse, np.nan).astype(np.float32)
     relief = heights - trend(coarse, cell_m)
-    land = land_of(heights, relief, cell_m, largest_object_m)
-    coarse, heights, on_ground = coarse[part], heights[part], land.ground[part]
+    parts = land_of(heights, relief, cell_m, largest_object_m)
+    coarse, heights, on_ground = coarse[part], heights[part], parts.ground[part]
     decks, below = bridges(coarse, on_ground, cell_m)
     decks &= observed[part]
-    banks, cuts = land.banks[part] & ~decks, land.cuts[part] & ~decks
+    banks, cuts = parts.banks[part] & ~decks, parts.cuts[part] & ~decks
     ground = banks | (on_ground & ~decks)
     given = np.where(ground, heights, np.nan).astype(np.float32)
-    smooth, quiet, sure = refitted(given, coarse, cell_m)
+    smooth, sure = refitted(given, coarse, cell_m)
     smooth = np.where(sure, smooth, np.nan).astype(np.float32)
-    quiet = np.where(sure, quiet, np.nan).astype(np.float32)
     brink = brinks(heights, smooth, ground, cuts, cell_m) | (grown(banks, BANK_M / cell_m) & ground)
-    return _Ground(nearest_filled(smooth), nearest_filled(quiet), sure, brink, decks, below)
+    return _Ground(nearest_filled(smooth), sure, brink, decks, below)
 
 
 def _widened(

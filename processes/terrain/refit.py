@@ -26,9 +26,6 @@ for itself."""
 TERRACE_M2 = 25.0
 """A terrace is no smaller: such are sheds and ramps that lean on the ground."""
 FINE_M = 2.0
-CALM_M, ALIKE_M = 3.0, 0.2
-"""Noise of matching is smoothed over a wider reach where that changes the ground around by less:
-eight of nine stereo surfaces are 3 to 16 % more right. Cell by cell, terraces rounded."""
 CREST_M, CREST_OPEN = 7.0, 0.5
 """A hill that was dropped is so wide at least, and so much of its rim goes on into the ground."""
 ROUNDS = 2
@@ -42,8 +39,8 @@ Heights = NDArray[np.float32]
 
 def refitted(
     heights: Heights, surface: Heights, cell_m: float
-) -> tuple[Heights, Heights, NDArray[np.bool_]]:
-    """Return smooth and calmer ground, NaN far from any, and the cells that agree with it.
+) -> tuple[Heights, NDArray[np.bool_]]:
+    """Return smooth ground, NaN far from any, and the cells that agree with it.
 
     *heights* is the gap-free *surface* where that was taken for ground, NaN elsewhere.
 
@@ -67,11 +64,9 @@ def refitted(
         agrees = (off <= max(INLIER_M, INLIER_NMADS * spread)) & ~lifted
         kept = np.where(agrees, heights, np.nan).astype(np.float32)
     kept = np.where(_crests(heights, kept, cell_m), heights, kept).astype(np.float32)
-    smooth, calm = (local_planes(kept, reach_m / cell_m) for reach_m in (FINE_M, CALM_M))
-    off = cv2.dilate(np.nan_to_num(np.abs(calm - smooth)), disc(CALM_M / cell_m))
-    calm = np.where(off < ALIKE_M, calm, smooth)
+    smooth = local_planes(kept, FINE_M / cell_m)
     seen = np.where(np.isfinite(kept), smooth, np.nan).astype(np.float32)
-    return smooth, calm, np.isfinite(seen) & ~_lifted(seen, away_m, cell_m)
+    return smooth, np.isfinite(seen) & ~_lifted(seen, away_m, cell_m)
 
 
 def _lifted(seen: Heights, away_m: Heights, cell_m: float) -> NDArray[np.bool_]:

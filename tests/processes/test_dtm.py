@@ -1,5 +1,6 @@
 """The terrain process over real files: blocks, coverage, refusals."""
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -106,3 +107,18 @@ def test_several_bands_are_refused(work):
 def test_a_width_of_nothing_is_refused_before_anything_runs():
     with pytest.raises(InvalidInput, match="largest_object_m"):
         DTM.parse({"dsm": {"href": "dsm.tif"}, "largest_object_m": 0})
+
+
+def test_whether_a_surface_is_blurred_is_decided_once_for_all_blocks(work):
+    """Two neighbours near the bound could decide otherwise, and differ by a decimetre."""
+    row, col = np.mgrid[:80, :2000]
+    noise = cv2.GaussianBlur(np.random.default_rng(2).normal(size=row.shape), (0, 0), 1.0)
+    surface = 0.1 * noise / noise.std()
+    house = (row % 20 > 9) & (col % 24 > 10)
+    fringe = cv2.dilate(house.astype(np.uint8), np.ones((5, 5))) > 0
+    surface[fringe & (col < 1000)] += 0.25
+    surface[house] = 8
+    dtm, _, _ = made(work, surface.astype(np.float32))
+    open_land = ~fringe & (np.abs(col - 1000) > 150)
+    west, east = (dtm[open_land & side].std() for side in (col < 1000, col >= 1000))
+    assert east < 1.15 * west  # 1.43 while each block decided
