@@ -34,7 +34,7 @@ MASK_VALUES = {
     "5": "water",
 }
 STRIP_ROWS = 512
-SAMPLED_CELLS = 4_000_000
+SAMPLED_CELLS = 2_000_000
 """About so many cells tell how sharp the surface is."""
 PER_METRE = 1024
 """Heights are kept in steps of one part in so many of a metre."""

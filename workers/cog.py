@@ -229,12 +229,14 @@ class BlockFile:
     def write(self, values: NDArray[Any], row0: int, col0: int) -> None:
         """Write (bands, rows, columns) or (rows, columns) at a place; NaN becomes nodata."""
         stack = values if values.ndim == 3 else values[None]
-        if not np.issubdtype(np.dtype(self._layer.dtype), np.floating):
+        wanted = np.dtype(self._layer.dtype)
+        # rounding bytes would take them through half floats
+        if stack.dtype != wanted and not np.issubdtype(wanted, np.floating):
             stack = np.nan_to_num(stack, nan=self._nodata or 0)
             info = np.iinfo(self._layer.dtype)
             stack = np.clip(np.rint(stack), info.min, info.max)
         window = Window(col0, row0, stack.shape[2], stack.shape[1])
-        self._file.write(stack.astype(self._layer.dtype), window=window)
+        self._file.write(stack.astype(wanted, copy=False), window=window)
 
     def finish(self) -> None:
         """Close, add overviews, and put the COG in place (what is passing stays as it is)."""

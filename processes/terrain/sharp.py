@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.terrain.shapes import disc, grown
+from processes.terrain.shapes import disc
 from processes.terrain.smooth import local_planes, planes
 from processes.terrain.span import spanned_roughly
 
@@ -87,9 +87,18 @@ def _with_near(seen: Heights, surface: Heights, barred: Mask, cell_m: float) -> 
     """Return *seen* and the cells of *surface* that lie near the ground it spans, or below."""
     above = surface - spanned_roughly(seen, cell_m)
     high, pit = above >= WITHIN_M, above <= -BELOW_M
-    low = ~high & ~pit & ~(grown(high, ALONE_M / cell_m) & grown(pit, PIT_M / cell_m))
+    low = ~high & ~pit
+    if pit.any():
+        low &= ~(_widened(high, ALONE_M / cell_m) & _widened(pit, PIT_M / cell_m))
     taken = np.isnan(seen) & ~barred & (low | (np.abs(above) < WITHIN_M))
     return np.where(taken, surface, seen).astype(np.float32)
+
+
+def _widened(mask: Mask, radius_px: float) -> Mask:
+    """Return the cells in a square around each of *mask*: a tenth of the time that discs take."""
+    side = 2 * max(1, round(radius_px)) + 1
+    square = np.ones((side, side), np.uint8)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), square) > 0)
 
 
 def _standing(seen: Heights, cell_m: float) -> Mask:
@@ -99,13 +108,15 @@ def _standing(seen: Heights, cell_m: float) -> Mask:
         above = seen - local_planes(kept, REACH_M / cell_m)
         kept = np.where(above <= WITHIN_M, seen, np.nan).astype(np.float32)
     dropped = np.isfinite(seen) & np.isnan(kept)
-    count, label = cv2.connectedComponents(dropped.astype(np.uint8), connectivity=8)
+    count, label, stats, _ = cv2.connectedComponentsWithStats(dropped.astype(np.uint8))
     near = np.ones((3, 3), np.uint8)
     rim = dropped & (cv2.erode(dropped.astype(np.uint8), near) == 0)
-    level = rim & (seen - cv2.dilate(np.where(np.isfinite(kept), kept, -FAR_M), near) < STEP_M)
+    highest = cv2.dilate(np.where(np.isfinite(kept), kept, -FAR_M), near)
+    level = rim & (seen - highest < STEP_M)
     cells, open_cells = (np.bincount(label[part], minlength=count) for part in (rim, level))
-    whole = np.bincount(label.ravel(), minlength=count)
-    stands = (open_cells < OPEN * cells) & (whole < LARGEST_M2 / cell_m**2)
+    small = stats[:, cv2.CC_STAT_AREA] < LARGEST_M2 / cell_m**2
+    stands = small & (open_cells < OPEN * cells)
+    stands[0] = False
     return np.asarray(stands[label])
 
 
