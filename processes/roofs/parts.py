@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.roofs import levels as two_levels
 from processes.roofs.bank import COARSEST_M, fit_shape
 from processes.roofs.blur import NOISE_CELLS, Seen, bic
 from processes.roofs.heights import NoHeights
@@ -108,13 +109,17 @@ def fit_parts(whole: Part, fitted: Fitted) -> Winged | None:
     area = {part.type: 0.0 for part in parts}
     for part in parts:
         area[part.type] += part.plan.area
-    flat = area.keys() <= {"flat", "multilevel"}
-    largest = max(parts, key=lambda part: part.plan.area).roof
     weights = [part.plan.area for part in parts]
+    flat = area.keys() <= {"flat", "multilevel"}
+    wings = tuple(wing for part in parts for wing in part.wings)
+    levels = [wing.planes.coefficients[0, 2] for wing in wings]
+    if flat and (min(weights) < two_levels.LEAST_M2 or np.ptp(levels) < two_levels.LEAST_STEP_M):
+        return None
+    largest = max(parts, key=lambda part: part.plan.area).roof
     cost = float(np.average([part.cost for part in parts], weights=weights))
     return Winged(
         "multilevel" if flat else max(area, key=lambda kind: area[kind]),
-        tuple(wing for part in parts for wing in part.wings),
+        wings,
         largest.pitch_deg if largest else 0.0,
         float(np.sqrt(cost)),
         float(np.average([part.share for part in parts], weights=weights)),

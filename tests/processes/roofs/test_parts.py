@@ -121,3 +121,12 @@ def test_four_levels_are_cut_twice():
     assert faults(found.solids[0]) == []
     for x, y in ((4, 4), (4, 12), (16, 4), (16, 12)):
         assert height(x, y) == pytest.approx(squares(x, y), abs=0.1)
+
+
+def test_a_level_roof_with_high_plant_on_it_is_not_cut():
+    def plant(x, y):
+        return np.where((np.abs(x - 20) < 2) & (np.abs(y - 8) < 4), 109.0, 106.0)
+
+    found, height = modelled(box(0, 0, 40, 16), plant)
+    assert found.roof.type == "flat"
+    assert height(5, 5) == pytest.approx(106, abs=0.1)
