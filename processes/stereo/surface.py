@@ -37,6 +37,7 @@ from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
 from processes.stereo.second import Known, Second, asked
+from processes.stereo.sharpness import sharpness
 from processes.stereo.tones import tone, tones_of
 from processes.stereo.triangulate import ray_table
 
@@ -113,6 +114,11 @@ class Scene:
         return typical_red(self.views, lon[inside], lat[inside], self.height_m)
 
     @cached_property
+    def sharpness(self) -> float:
+        """How sharp the images are, the same in every block."""
+        return sharpness(self.views)
+
+    @cached_property
     def disparities(self) -> tuple[tuple[float, float], ...]:
         """The bounds of the disparities of each pair, the same in every block."""
         return tuple(field.disparities(self.heights_m) for field in self.fields)
@@ -184,7 +190,10 @@ def surface(
         points += [pair.only(used) for pair in further]
     dsm, origin = known.dsm, known.origin
     likelihood = np.where(origin == Origin.SEEN, known.trust, np.float32(0.0))
-    error = error_m(dsm, likelihood, origin, cell_m=grid.cell_m, gsd_m=scene.gsd_m, px_m=scene.px_m)
+    error = error_m(
+        dsm, likelihood, origin,
+        cell_m=grid.cell_m, gsd_m=scene.gsd_m, px_m=scene.px_m, sharp=scene.sharpness,
+    )  # fmt: skip
     return Surface(dsm, likelihood, error, origin)
 
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from processes.core.origin import Origin
 from processes.stereo.confidence import FILLED, error_m, read, unit_m
+from processes.stereo.sharpness import TYPICAL
 
 SHAPE = (60, 80)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -24,9 +25,9 @@ def rough(sigma_m=0.1, seed=0):
     return (PLAIN + noise).astype(np.float32)
 
 
-def error(dsm, likelihood=None, origin=SEEN, cell_m=0.5, px_m=2.0, gsd_m=0.5):
+def error(dsm, likelihood=None, origin=SEEN, cell_m=0.5, px_m=2.0, gsd_m=0.5, sharp=TYPICAL):
     likelihood = sure() if likelihood is None else likelihood
-    return error_m(dsm, likelihood, origin, cell_m=cell_m, gsd_m=gsd_m, px_m=px_m)
+    return error_m(dsm, likelihood, origin, cell_m=cell_m, gsd_m=gsd_m, px_m=px_m, sharp=sharp)
 
 
 def test_a_surer_match_is_claimed_to_be_better():
@@ -49,9 +50,15 @@ def test_errors_of_matches_are_of_pixels():
 
 
 def test_a_wide_base_is_a_little_better_than_its_pixels_say():
-    narrow, half, wide = unit_m(0.5, 4.0), unit_m(0.5, 2.0), unit_m(0.5, 1.0)
+    narrow, half, wide = (unit_m(0.5, px, TYPICAL) for px in (4.0, 2.0, 1.0))
     assert narrow == 2 * half
     assert 0.4 * half < wide < 0.5 * half
+
+
+def test_blurred_images_are_claimed_to_be_worse_within_what_is_known():
+    blurred, usual, crisp = (np.median(error(rough(), sharp=s)) for s in (0.69, TYPICAL, 0.73))
+    assert crisp < usual < blurred < 1.15 * crisp
+    assert unit_m(0.5, 2.0, 0.3) == unit_m(0.5, 2.0, 0.67)
 
 
 def test_a_slope_is_as_sure_in_coarser_cells():
