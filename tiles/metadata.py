@@ -108,14 +108,15 @@ def text(value: Attribute) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _further(before: _Seen, values: Sequence[str | int | float | bool]) -> _Seen:
-    """Return what is known of an attribute after *values* too."""
-    kinds = before.kinds | {_kind(type(value)) for value in values}
-    numbers = [value for value in values if isinstance(value, int | float)]
-    small = before.small and all(abs(n) < 2**31 for n in numbers if isinstance(n, int))
-    single = before.single and kinds <= {int, float}
+def _further(before: _Seen, values: Sequence[Any]) -> _Seen:
+    """Return what is known of an attribute after *values* too, of which none is None."""
+    kinds = before.kinds | {_kind(found) for found in set(map(type, values))}
+    numeric = kinds <= {int, float}
+    small = before.small and numeric and (float in kinds or all(abs(n) < 2**31 for n in values))
+    single = before.single and numeric
     if single:
-        exact = np.array([NO_FLOAT if n != n else n for n in numbers], "<f8")
+        exact = np.array(values, "<f8")
+        exact[np.isnan(exact)] = NO_FLOAT
         single = np.array_equal(np.round(exact.astype("<f4").astype(float), 3), exact)
     return _Seen(kinds, before.count + len(values), small, single)
 
