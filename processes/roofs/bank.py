@@ -28,6 +28,9 @@ Numbers = NDArray[np.int64]
 COARSEST_M = 1.0
 """Residuals beyond this are dormers, chimneys and trees: they count as this much."""
 MOST_RMSE_M = 0.8
+"""Of a roof, else a block stands for it. With 0.6 and a share of 0.8 blocks stood for roofs whose
+surface is poor: MAE of `suburb2`, `village` and `hilly` .004 to .028 m more, mean pitch error .2 to
+1.4°."""
 FLAT_SCATTER_M = 0.35
 """Where most of the cells scatter more, a flat roof is only one that the bank does not hold."""
 LEAST_SHARE = 0.6
@@ -76,7 +79,7 @@ class _Frame:
 def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     """Return the roof of the bank that explains *cells* best, or None where none does well.
 
-    Only flat and shed roofs stand over outlines that fill less than 85 % of their rectangle.
+    Only flat and shed roofs stand over outlines that fill less than 70 % of their rectangle.
     """
     frame = _frame(outline)
     rectangular = outline.area / max(4 * float(np.prod(frame.half)), 1e-9)
