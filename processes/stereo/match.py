@@ -42,6 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from processes.stereo.census import Seen, Slices, census, window
 from processes.stereo.checks import Reason, compared, settled
+from processes.stereo.least_squares import contrast, fitted
 from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
@@ -49,12 +50,14 @@ from processes.stereo.sgm import solver
 from processes.stereo.slopes import (
     REACH_PX,
     REST_PX,
+    ROOF,
+    STEEP,
     along,
+    leaning,
     moved,
     patches,
     prolonged,
     raised,
-    steep,
     surface_of,
     surroundings,
 )
@@ -199,10 +202,13 @@ def _on_slopes(
 ) -> Planes:
     """Return the planes once what is steep has been matched again along its slopes and on."""
     apart = raised(planes, matched)
-    hilly = steep(planes, known, apart)
-    if not hilly.any():
+    hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
+    if not (hilly | roofs).any():
         return planes
-    longer, beside = prolonged(planes, hilly, known & apart)
+    aligned, sure = fitted(planes, roofs, pair.lit, pair.right, contrast(pair.tones))
+    roofs = sure & leaning(aligned, known, ROOF)
+    hilly |= roofs
+    longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)
     wanted = hilly | beside
     where = surroundings(wanted) & known
     surface = surface_of(longer, known)

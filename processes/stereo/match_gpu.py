@@ -23,6 +23,8 @@ from processes.stereo.census import Seen, Slices, window
 from processes.stereo.census_gpu import SeenOn, SlicesOn, census
 from processes.stereo.checks import Reason
 from processes.stereo.checks_gpu import compared, settled
+from processes.stereo.least_squares import contrast
+from processes.stereo.least_squares_gpu import fitted
 from processes.stereo.light import Light, cell_of, light_between
 from processes.stereo.match import (
     AGREE_PX,
@@ -53,14 +55,14 @@ from processes.stereo.pyramid_gpu import (
     quantiles,
     search_range,
 )
-from processes.stereo.slopes import REACH_PX, REST_PX
+from processes.stereo.slopes import REACH_PX, REST_PX, ROOF, STEEP
 from processes.stereo.slopes_gpu import (
     along,
+    leaning,
     moved,
     patches,
     prolonged,
     raised,
-    steep,
     surface_of,
     surroundings,
 )
@@ -131,10 +133,13 @@ def _on_slopes(
 ) -> PlanesOn:
     """As `match._on_slopes`."""
     apart = raised(planes, matched)
-    hilly = steep(planes, known, apart)
-    if not bool(hilly.any()):
+    hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
+    if not bool((hilly | roofs).any()):
         return planes
-    longer, beside = prolonged(planes, hilly, known & apart)
+    aligned, sure = fitted(planes, roofs, pair.lit, pair.right, contrast(pair.tones))
+    roofs = sure & leaning(aligned, known, ROOF)
+    hilly |= roofs
+    longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)
     wanted = hilly | beside
     where = surroundings(wanted) & known
     surface = surface_of(longer, known)

@@ -11,15 +11,13 @@ from processes.stereo.slopes import (
     APART_PX,
     BESIDE_PX,
     BEYOND_PX,
-    BROAD_PX,
     CUBIC,
     FACE,
-    GENTLE,
     GROW_PX,
     PATCH_PX,
-    STEEP,
     STEPS,
     SUPPORT,
+    UPRIGHT,
 )
 
 
@@ -63,22 +61,16 @@ def raised(planes: PlanesOn, matched: Tensor) -> Tensor:
     return surroundings(~surroundings(apart, 1), 1).logical_not()
 
 
-def steep(planes: PlanesOn, known: Tensor, apart: Tensor) -> Tensor:
-    """Return where a plane is steep, and much of the surroundings lies on it."""
+def leaning(planes: PlanesOn, known: Tensor, least: float) -> Tensor:
+    """Return where a plane leans by more than *least*, and much of the surroundings lies on it."""
     slope = torch.hypot(planes.by_col, planes.by_row)
-    low, high = STEEP
-    on = known & (planes.support > SUPPORT) & (slope < high)
-    gentle = on & apart & (slope > GENTLE)
-    middles = ~surroundings(~gentle, BROAD_PX // 2)
-    return (on & (slope > low)) | surroundings(middles, BROAD_PX // 2)
+    return known & (planes.support > SUPPORT) & (slope > least) & (slope < UPRIGHT)
 
 
-def prolonged(planes: PlanesOn, hilly: Tensor, where: Tensor) -> tuple[PlanesOn, Tensor]:
+def prolonged(planes: PlanesOn, roofs: Tensor, where: Tensor) -> tuple[PlanesOn, Tensor]:
     """Return planes with faces gone on over others, and where they do; see `slopes.prolonged`."""
-    slope, support = FACE
-    steeper = torch.hypot(planes.by_col, planes.by_row) > slope
-    faces = hilly & steeper & (planes.support > support)
-    asked = where & ~hilly & surroundings(faces, BEYOND_PX[-1])
+    faces = roofs & (torch.hypot(planes.by_col, planes.by_row) > FACE)
+    asked = where & surroundings(faces, BEYOND_PX[-1])
     height, by_col, by_row = (v.clone() for v in (planes.disparity, planes.by_col, planes.by_row))
     nearest = torch.full_like(height, BESIDE_PX)
     rows, cols = height.shape

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from processes.stereo.match import Reason, match
 from processes.stereo.planes import Planes
-from processes.stereo.slopes import patches, prolonged, raised, steep
+from processes.stereo.slopes import STEEP, leaning, patches, prolonged, raised
 
 FINE = 4
 SHAPE = (150, 190)
@@ -126,10 +126,10 @@ def test_faces_go_on_over_a_plateau_to_the_ridge() -> None:
     planes = Planes(height.astype(np.float32), np.ones_like(row), np.zeros_like(row), by_row)
     everywhere = np.ones(row.shape, bool)
     apart = raised(planes, everywhere)
-    hilly = steep(planes, everywhere, apart)
+    hilly = leaning(planes, everywhere, 0.99 * STEEP)
     assert_array_equal(apart, roof)
     assert_array_equal(hilly, face)
-    longer, where = prolonged(planes, hilly, everywhere)
+    longer, where = prolonged(planes, hilly, ~hilly)
     assert_array_equal(where, roof & ~face)
     assert_allclose(longer.disparity[where], ridge[where], atol=1e-5)
     assert_array_equal(longer.disparity[~where], planes.disparity[~where])

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -217,13 +218,14 @@ def test_steep_surfaces_are_levelled_alike(torch: Any, device: str) -> None:
     assert 0.6 < apart.mean() < 1
     lone = slopes_gpu.raised(on_device, up(torch, inside, device))
     assert_array_equal(lone.cpu(), apart)
-    expected = slopes.steep(fitted, known, apart)
+    expected = slopes.leaning(fitted, known, slopes.STEEP)
     assert 0.2 < expected.mean() < 0.9
-    found = slopes_gpu.steep(on_device, up(torch, known, device), lone)
+    found = slopes_gpu.leaning(on_device, up(torch, known, device), slopes.STEEP)
     assert_array_equal(found.cpu(), expected)
-    longer, where = slopes.prolonged(fitted, expected, known & apart)
+    longer, where = slopes.prolonged(fitted, expected, known & apart & ~expected)
     assert 0.03 < where.mean() < 0.5
-    far, there = slopes_gpu.prolonged(on_device, found, up(torch, known, device) & lone)
+    others = up(torch, known, device) & lone & ~found
+    far, there = slopes_gpu.prolonged(on_device, found, others)
     assert_array_equal(there.cpu(), where)
     for theirs, ours in zip(far, longer, strict=True):
         assert_array_equal(theirs.cpu(), ours)
@@ -239,6 +241,34 @@ def test_steep_surfaces_are_levelled_alike(torch: Any, device: str) -> None:
     rest = rng.normal(0, 0.3, disparity.shape).astype(np.float32)
     again = slopes_gpu.moved(to_level, on_device, up(torch, rest, device)).cpu()
     assert_allclose(again, slopes.moved(surface, fitted, rest), rtol=1e-6)
+
+
+def test_planes_lean_alike_as_grey_levels_want(torch: Any, device: str) -> None:
+    """But for last digits, and for what is as sure as it must be."""
+    from processes.stereo import least_squares, least_squares_gpu, planes
+    from processes.stereo.planes_gpu import PlanesOn
+
+    rng = np.random.default_rng(3)
+    row, col = np.mgrid[:50, :64]
+    true = (5 + 0.2 * np.minimum(col, 64 - col) - 0.05 * row).astype(np.float32)
+    right = cv2.GaussianBlur(rng.normal(500, 80, (50, 90)).astype(np.float32), (0, 0), 0.8)
+    left = cv2.remap(right, col + true, row.astype(np.float32), cv2.INTER_CUBIC)
+    left += rng.normal(0, 4, left.shape).astype(np.float32)
+    left[20:23, 30:40] = np.nan
+    known = rng.random(true.shape) < 0.9
+    flatter = (true + 0.1 * (col % 10 - 5) * (col > 9) + rng.normal(0, 0.1, true.shape)).astype(
+        np.float32
+    )
+    first = planes.refine(flatter, known)
+    expected, sure = least_squares.fitted(first, known, left, right, 1.1)
+    assert 0.2 < sure.mean() < 0.9
+    on_device = PlanesOn(*(up(torch, v, device) for v in first))
+    images = up(torch, left, device), up(torch, right, device)
+    found, also = least_squares_gpu.fitted(on_device, up(torch, known, device), *images, 1.1)
+    agree = also.cpu().numpy() == sure
+    assert agree.mean() > 0.999
+    for theirs, ours in zip(found, expected, strict=True):
+        assert_allclose(theirs.cpu().numpy()[agree], ours[agree], atol=1e-4)
 
 
 def roofs(seed: int, shape: tuple[int, int]) -> tuple[Any, Any, Any]:

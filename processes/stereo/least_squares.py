@@ -1,0 +1,178 @@
+"""Least squares matching: the plane around a pixel that brings both images' grey levels together.
+
+A step of disparity costs semi-global matching a penalty, so a roof is found too flat, and planes
+that are fitted to its disparities repeat that. The grey levels themselves know nothing of
+penalties: over a window as large as that of the planes they tell how a roof leans. How surely they
+do so comes with it, and tells roofs from noise (Grün, 1985; Förstner, 1982).
+
+One pixel's window follows its own surface: neighbours count by their distance from its plane, as
+in `planes`. Its unknowns are a change of height, of both slopes, and the brightness.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from processes.stereo.planes import Floats, Mask, Planes, disk
+
+RADIUS_PX, EVERY = 8, 2
+"""Radius of the window, and which neighbours within it count: those of one colour of a chessboard.
+"""
+TAU_PX = 0.3
+"""Distance from the plane at which a neighbour counts a quarter."""
+TURNS = 2
+HEIGHT_PX, LEAN = 0.5, 0.1
+"""How far a first plane may be from the true one: what grey levels must speak against, and …
+
+… the most a turn changes its height.
+"""
+SURE = 7.0
+"""A slope is known if it is so many times its standard deviation. Of 4, 5, 6, 8 and 10 the low ones
+roughen level roofs, the high ones leave roofs as flat as they were."""
+ENOUGH = 8.0
+"""Neighbours a plane is fitted to."""
+TINY = 1e-12
+
+
+def fitted(
+    planes: Planes, wanted: Mask, left: Floats, right: Floats, gain: float
+) -> tuple[Planes, Mask]:
+    """Return planes as both images want them at *wanted* pixels, and where their slope is sure.
+
+    *gain* brings contrasts of the right image to those of the left. Planes that are not sure stay
+    as they are.
+    """
+    now = planes
+    table = disk(RADIUS_PX, every=EVERY).astype(np.float32)
+    for _ in range(TURNS):
+        fit = (*_seen(right, now.disparity), left, np.float32(gain), table)
+        *new, sure = _fit(now.disparity, now.by_col, now.by_row, wanted, *fit)
+        now = Planes(new[0], planes.support, new[1], new[2])
+    sure &= np.abs(now.disparity - planes.disparity) < np.float32(HEIGHT_PX)
+    kept = (np.where(sure, one, other) for one, other in zip(now, planes, strict=True))
+    return Planes(*kept), sure
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _seen(right, disparity):  # type: ignore[no-untyped-def]
+    """Return the right image where a surface sees it, and how it changes with disparity.
+
+    Both float32 (row, col): value, NaN beyond the image, and slope per px, by Catmull and Rom.
+    """
+    rows, cols = disparity.shape
+    value = np.full((rows, cols), np.float32(np.nan), np.float32)
+    slope = np.zeros((rows, cols), np.float32)
+    half, last = np.float32(0.5), right.shape[1] - 1
+    for r in range(rows):
+        for c in range(cols):
+            x = np.float32(c) + disparity[r, c]
+            if not (x >= 1 and x < last - 1):
+                continue
+            at = int(x)
+            t = x - np.float32(at)
+            before, here, after = right[r, at - 1], right[r, at], right[r, at + 1]
+            bend = 2 * before - 5 * here + 4 * after - right[r, at + 2]
+            twist = 3 * (here - after) + right[r, at + 2] - before
+            value[r, c] = here + half * t * (after - before + t * (bend + t * twist))
+            slope[r, c] = half * (after - before + t * (2 * bend + 3 * t * twist))
+    return value, slope
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def solved(sums):  # type: ignore[no-untyped-def]
+    """Return changes of height and slopes, and what their variances are made of.
+
+    *sums* over a window, weighted: 1, e, e², g, gx, gy, ge, gxe, gye, gg, ggx, ggy, ggxx, ggxy,
+    ggyy, where *e* is what the left image is brighter, *g* the right one's slope, *x* and *y*
+    columns and rows from the pixel. Numbers, or arrays of them.
+    """
+    n, e, ee, g, gx, gy, ge, gxe, gye, gg, ggx, ggy, ggxx, ggxy, ggyy = sums
+    share = 1 / (n + TINY)
+    # without the brightness of the window
+    a00, a01, a02 = gg - g * g * share, ggx - g * gx * share, ggy - g * gy * share
+    a11, a12, a22 = ggxx - gx * gx * share, ggxy - gx * gy * share, ggyy - gy * gy * share
+    b0, b1, b2 = ge - g * e * share, gxe - gx * e * share, gye - gy * e * share
+    noise = (ee - e * e * share) * share + TINY
+    a00 = a00 + noise / (HEIGHT_PX * HEIGHT_PX)
+    a11, a22 = a11 + noise / (LEAN * LEAN), a22 + noise / (LEAN * LEAN)
+    c00, c01, c02 = a11 * a22 - a12 * a12, a02 * a12 - a01 * a22, a01 * a12 - a02 * a11
+    c11, c12, c22 = a00 * a22 - a02 * a02, a01 * a02 - a00 * a12, a00 * a11 - a01 * a01
+    scale = 1 / (a00 * c00 + a01 * c01 + a02 * c02 + TINY)
+    height = (c00 * b0 + c01 * b1 + c02 * b2) * scale
+    by_col = (c01 * b0 + c11 * b1 + c12 * b2) * scale
+    by_row = (c02 * b0 + c12 * b1 + c22 * b2) * scale
+    return height, by_col, by_row, noise * scale * c11, noise * scale * c12, noise * scale * c22
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def is_sure(by_col, by_row, of_col, of_both, of_row):  # type: ignore[no-untyped-def]
+    """Say whether a slope is SURE times its standard deviation, by its (co)variances."""
+    squared = by_col * by_col + by_row * by_row
+    along = by_col * by_col * of_col + 2 * by_col * by_row * of_both + by_row * by_row * of_row
+    return squared * squared > SURE * SURE * along
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _fit(  # type: ignore[no-untyped-def]
+    disparity, by_col, by_row, wanted, value, slope, left, gain, table
+):
+    rows, cols = disparity.shape
+    height, col, row = disparity.copy(), by_col.copy(), by_row.copy()
+    sure = np.zeros((rows, cols), np.bool_)
+    one, sharp = np.float32(1), np.float32(1 / (TAU_PX * TAU_PX))
+    for r in range(rows):
+        for c in range(cols):
+            if not wanted[r, c]:
+                continue
+            d, a, b = disparity[r, c], by_col[r, c], by_row[r, c]
+            n = s_e = s_ee = s_g = s_gx = s_gy = s_ge = s_gxe = np.float32(0)
+            s_gye = s_gg = s_ggx = s_ggy = s_ggxx = s_ggxy = s_ggyy = np.float32(0)
+            for k in range(table.shape[0]):
+                x, y, near = table[k]
+                v, u = r + int(y), c + int(x)
+                if v < 0 or u < 0 or v >= rows or u >= cols:
+                    continue
+                more = left[v, u] - gain * value[v, u]
+                if not np.isfinite(more):
+                    continue
+                off = disparity[v, u] - (d + a * x + b * y)
+                share = one / (one + off * off * sharp)
+                w = share * share * near
+                g = gain * slope[v, u]
+                e = more + g * off
+                wg = w * g
+                wgg = wg * g
+                n += w
+                s_e += w * e
+                s_ee += w * e * e
+                s_g += wg
+                s_gx += wg * x
+                s_gy += wg * y
+                s_ge += wg * e
+                s_gxe += wg * x * e
+                s_gye += wg * y * e
+                s_gg += wgg
+                s_ggx += wgg * x
+                s_ggy += wgg * y
+                s_ggxx += wgg * x * x
+                s_ggxy += wgg * x * y
+                s_ggyy += wgg * y * y
+            if n < ENOUGH:
+                continue
+            up, a_more, b_more, of_col, of_both, of_row = solved((
+                n, s_e, s_ee, s_g, s_gx, s_gy, s_ge, s_gxe, s_gye,
+                s_gg, s_ggx, s_ggy, s_ggxx, s_ggxy, s_ggyy,
+            ))  # fmt: skip
+            if abs(up) < HEIGHT_PX:
+                height[r, c], col[r, c], row[r, c] = d + up, a + a_more, b + b_more
+                sure[r, c] = is_sure(col[r, c], row[r, c], of_col, of_both, of_row)
+    return height, col, row, sure
+
+
+def contrast(tones: Any) -> float:
+    """Return by how much the right image's contrasts are less than the left one's."""
+    (left_low, left_high), (right_low, right_high) = tones.left, tones.right
+    return float((left_high - left_low) / (right_high - right_low))
