@@ -34,7 +34,7 @@ SURE = 7.0
 roughen level roofs, the high ones leave roofs as flat as they were."""
 ENOUGH = 8.0
 """Neighbours a plane is fitted to."""
-TINY = 1e-12
+TINY = 1e-24
 
 
 def fitted(
@@ -48,8 +48,12 @@ def fitted(
     now = planes
     table = disk(RADIUS_PX, every=EVERY).astype(np.float32)
     for _ in range(TURNS):
-        fit = (*_seen(right, now.disparity), left, np.float32(gain), table)
-        *new, sure = _fit(now.disparity, now.by_col, now.by_row, wanted, *fit)
+        value, slope = _seen(right, now.disparity)
+        more, slope = left - np.float32(gain) * value, np.float32(gain) * slope
+        known = np.isfinite(more)
+        *new, sure = _fit(
+            now.disparity, now.by_col, now.by_row, wanted, known, more, slope, table
+        )  # fmt: skip
         now = Planes(new[0], planes.support, new[1], new[2])
     sure &= np.abs(now.disparity - planes.disparity) < np.float32(HEIGHT_PX)
     kept = (np.where(sure, one, other) for one, other in zip(now, planes, strict=True))
@@ -117,7 +121,7 @@ def is_sure(by_col, by_row, of_col, of_both, of_row):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _fit(  # type: ignore[no-untyped-def]
-    disparity, by_col, by_row, wanted, value, slope, left, gain, table
+    disparity, by_col, by_row, wanted, known, more, slope, table
 ):
     rows, cols = disparity.shape
     height, col, row = disparity.copy(), by_col.copy(), by_row.copy()
@@ -133,16 +137,13 @@ def _fit(  # type: ignore[no-untyped-def]
             for k in range(table.shape[0]):
                 x, y, near = table[k]
                 v, u = r + int(y), c + int(x)
-                if v < 0 or u < 0 or v >= rows or u >= cols:
-                    continue
-                more = left[v, u] - gain * value[v, u]
-                if not np.isfinite(more):
+                if v < 0 or u < 0 or v >= rows or u >= cols or not known[v, u]:
                     continue
                 off = disparity[v, u] - (d + a * x + b * y)
                 share = one / (one + off * off * sharp)
                 w = share * share * near
-                g = gain * slope[v, u]
-                e = more + g * off
+                g = slope[v, u]
+                e = more[v, u] + g * off
                 wg = w * g
                 wgg = wg * g
                 n += w

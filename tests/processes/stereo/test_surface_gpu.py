@@ -252,7 +252,9 @@ def test_planes_lean_alike_as_grey_levels_want(torch: Any, device: str) -> None:
     row, col = np.mgrid[:50, :64]
     true = (5 + 0.2 * np.minimum(col, 64 - col) - 0.05 * row).astype(np.float32)
     right = cv2.GaussianBlur(rng.normal(500, 80, (50, 90)).astype(np.float32), (0, 0), 0.8)
-    left = cv2.remap(right, col + true, row.astype(np.float32), cv2.INTER_CUBIC)
+    left = cv2.remap(
+        right, (col + true).astype(np.float32), row.astype(np.float32), cv2.INTER_CUBIC
+    )
     left += rng.normal(0, 4, left.shape).astype(np.float32)
     left[20:23, 30:40] = np.nan
     known = rng.random(true.shape) < 0.9
