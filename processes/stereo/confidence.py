@@ -11,9 +11,9 @@ They hold 89.3 to 92.4 % of the cells of each; two more towns, of other noise, g
 base-to-height ratio, 87.8 and 91.4 %. Of what a scene could tell about its errors one thing helped:
 how sharp the images are (`sharpness`), without which it was up to 94 %. It was chosen with all
 thirteen in view. No help were the noise of images and of level heights, roughness and likelihoods
-around, residuals of tie points, ground sampling.
-The error is that of a cell beside the others: how far the level of the
-whole model may be off, which hangs on the pointing of the images, is one number more.
+around, residuals of tie points, ground sampling. The error is that of a cell beside the others: how
+far the level of the whole model may be off, which hangs on the pointing of the images, is one
+number more.
 """
 
 from __future__ import annotations
