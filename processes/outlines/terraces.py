@@ -27,8 +27,8 @@ class Row:
     """Of a house along the row."""
     most: int = 4
     """Houses that one part may be."""
-    alike: float = 0.2
-    """Relative difference of widths of equal houses …"""
+    alike: float = 0.22
+    """Relative difference of widths of equal houses from their middle …"""
     depth_alike: float = 0.3
     """… and of their depths."""
     turn_rad: float = 0.22
@@ -78,23 +78,27 @@ def divided(labels: Labels, cell_m: float, row: Row | None = None) -> Labels:
 
 
 def _multiples(widths: dict[int, float], row: Row) -> dict[int, int]:
-    """Return how many houses each part is that is more than one."""
+    """Return how many houses each part is that is more than one.
+
+    One house is as wide as the most parts that differ little from their middle, of as many those
+    that differ least.
+    """
     low, high = row.width_m
-    best: dict[int, int] = {}
-    most = 0
-    for unit in sorted(w for w in widths.values() if low <= w <= high):
-        own = [w for w in widths.values() if abs(w - unit) <= row.alike * unit]
-        if len(own) < row.siblings or len(own) <= most:
-            continue
-        mean = float(np.mean(own))
-        found = {}
-        for number, width in widths.items():
-            count = round(width / mean)
-            # the error of a sum of widths grows with its root
-            if 2 <= count <= row.most and abs(width / mean - count) <= row.alike * count**0.5:
-                found[number] = count
-        best, most = found, len(own)
-    return best
+    single = np.sort([w for w in widths.values() if low <= w <= high])
+    widest = single * (1 + row.alike) / (1 - row.alike)
+    last = np.searchsorted(single, widest, side="right")
+    groups = [single[first:stop] for first, stop in enumerate(last.tolist())]
+    own = max(groups, key=lambda group: (len(group), group[0] / group[-1]), default=single)
+    if len(own) < row.siblings:
+        return {}
+    mean = float(own.mean())
+    counts = {number: round(width / mean) for number, width in widths.items()}
+    # the error of a sum of widths grows with its root
+    return {
+        number: count
+        for number, count in counts.items()
+        if 2 <= count <= row.most and abs(widths[number] / mean - count) <= row.alike * count**0.5
+    }
 
 
 def _touching(labels: Labels) -> NDArray[np.int32]:

@@ -29,6 +29,12 @@ def test_what_is_twice_or_thrice_as_wide_as_its_neighbours_is_divided(angle_deg)
     assert ((found > 0) == (row_of([6.5, 13.0, 6.5, 19.5, 6.5], angle_deg=angle_deg) > 0)).all()
 
 
+def test_houses_drawn_too_wide_and_too_narrow_say_together_how_wide_one_is():
+    found = divided(row_of([10.0, 7.5, 23.7]), CELL_M)
+    areas = np.sort(np.bincount(found.ravel())[1:]) * CELL_M**2
+    assert areas == pytest.approx(np.array([7.5, 7.9, 7.9, 7.9, 10.0]) * 9.0, rel=0.12)
+
+
 @pytest.mark.parametrize("widths_m", [[6.5, 13.0], [6.5, 10.0, 6.5], [12.0, 25.0, 12.0], [7, 7, 7]])
 def test_unequal_houses_pairs_and_halls_stay_as_they_are(widths_m):
     labels = row_of(widths_m)
