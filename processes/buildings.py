@@ -266,15 +266,14 @@ def _modelled(
     lod: int,
     blur: Blur,
 ) -> dict[int, Reconstruction]:
+    from processes.outlines.crew import each
     from processes.roofs.reconstruct import reconstruct
 
     shapes = outlines.geometry.iloc[batch]
     bounds = tuple(shapes.total_bounds.tolist())
     surface, ground = _read(dsm, bounds, "dsm"), _read(dtm, bounds, "dtm")
-    return {
-        int(row): reconstruct(shape, surface, ground, lod, blur=blur)
-        for row, shape in zip(batch, shapes, strict=True)
-    }
+    models = each(lambda shape: reconstruct(shape, surface, ground, lod, blur=blur), shapes)
+    return dict(zip(batch.tolist(), models, strict=True))
 
 
 def _read(source: RasterSource, bounds: tuple[float, float, float, float], name: str) -> Raster:

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import FINEST_M, Flat, Seen, bic, shown
+from processes.roofs.blur import FINEST_M, Flat, Seen, as_shown, bic
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -202,16 +202,14 @@ def fit_shape(
 
     f is the least of *planes*, as the surface shows it. Reweighted least squares (Tukey).
     """
-    row, col, weight, along_row, along_col, asked, z = seen
+    z = seen[-1]
     every = np.empty(len(uv))
     for i in range(len(uv)):
         lowest = np.inf
         for k in range(len(planes)):
             lowest = min(lowest, planes[k, 0] * uv[i, 0] + planes[k, 1] * uv[i, 1] + planes[k, 2])
         every[i] = lowest
-    if along_row > 0 or along_col > 0:
-        every = shown(every, row, col, weight, along_row, along_col)
-    f = every[asked]
+    f = as_shown(every, seen)
     level, rise = float(np.median(z)), 0.0
     origin = level
     weights, residual = np.ones(len(z)), np.zeros(len(z))

@@ -100,10 +100,8 @@ class Seen:
 
     def __call__(self, heights: Floats) -> Floats:
         """Return *heights*, one a cell under the outline, as the surface shows the asked cells."""
-        if self.keep == SHARP:
-            return heights[self.asked]
-        every: Floats = shown(heights, self.row, self.col, self.weight, *self.keep)
-        return every[self.asked]
+        found: Floats = as_shown(heights, self.flat)
+        return found
 
 
 def seen(
@@ -127,6 +125,16 @@ def seen(
     weight = one if keep == SHARP else shown(one, row, col, one, *keep)
     which = np.flatnonzero(asked)[:: max(int(np.ceil(share)), 1) if whole else 1]
     return Seen(x, y, every_z[which], every_z, depth_m, which, row, col, weight, keep)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def as_shown(heights: Floats, seen: Flat) -> Floats:
+    """Return *heights*, one a cell under the outline, as the surface shows the asked cells."""
+    row, col, weight, along_row, along_col, asked, _ = seen
+    if along_row > 0 or along_col > 0:
+        every: Floats = shown(heights, row, col, weight, along_row, along_col)
+        return every[asked]
+    return heights[asked]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

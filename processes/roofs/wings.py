@@ -18,13 +18,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import SHARP, Seen, bic
+from processes.roofs.blur import SHARP, Flat, Seen, as_shown, bic
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 MERGE_M = 0.4
 """Walls closer to one line than this are one wall."""
@@ -44,6 +45,8 @@ GOOD_M = 0.1
 """A roof that explains its cells this well need not be looked for further."""
 SCALES_M = (0.8, 0.4, 0.2, 0.1, 0.05)
 """Least scatter allowed, step by step: trees must not pull a small annex off all its cells."""
+SURE = 0.98
+"""Share of what a cell shows that must come from the wings."""
 LEAST_STEP_M = 0.8
 """Flat roofs that differ less are one."""
 
@@ -284,37 +287,13 @@ def _fitted(
         cells = replace(cells, keep=SHARP)  # a surface keeps walls, it rounds creases
     both = [wing.over(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
     inside, rises = (np.array(one) for one in zip(*both, strict=True))
-    slope = np.array([0.0 if kind == "flat" else 0.6 for kind in kinds])
-    level = _first_levels(inside, slope[:, None] * rises, cells)
-    residual: NDArray[np.floating] = np.zeros(len(cells.z))
-    unknowns, before = 0, None
-    for _ in range(5):
-        height = np.where(inside, level[:, None] + slope[:, None] * rises, -np.inf)
-        top = np.argmax(height, axis=0)
-        if before is not None and (top == before).all():
-            break
-        before = top
-        none = ~inside.any(axis=0)
-        columns, names = [], []
-        sloped = np.array([kind != "flat" for kind in kinds])
-        groups = _groups(sloped, tied)
-        for group in groups:
-            belongs = np.zeros(len(plan), np.bool_)
-            belongs[group] = True
-            mine = belongs[top] & ~none
-            columns.append(cells(mine.astype(float)))
-            names.append((group, True))
-            if sloped[group[0]]:
-                columns.append(cells(np.where(mine, rises[top, np.arange(len(top))], 0.0)))
-                names.append((group, False))
-        system = np.column_stack(columns)
-        unknowns = system.shape[1]
-        known = system[:, [first for _, first in names]].sum(axis=1) > 0.98
-        if known.sum() < 3 * unknowns or not system[known].any(axis=0).all():
-            return None
-        answer, residual = robust(np.ascontiguousarray(system[known]), cells.z[known])
-        for value, (group, is_level) in zip(answer, names, strict=True):
-            (level if is_level else slope)[group] = value
+    sloped = np.array([kind != "flat" for kind in kinds])
+    # the wings of a group share their eaves and slope
+    group = np.cumsum(~sloped) * ~sloped if tied else np.arange(len(plan))
+    unknowns = len(np.unique(group)) + len(np.unique(group[sloped]))
+    level, slope, residual = _solved(inside, rises, sloped, group, unknowns, cells.flat)
+    if not len(residual):
+        return None
     if ((slope < FLATTEST) | (slope > STEEPEST))[sloped].any():
         return None
     if not sloped.any() and np.ptp(level) < LEAST_STEP_M:
@@ -335,25 +314,80 @@ def _fitted(
     )
 
 
-def _first_levels(inside: NDArray[np.bool_], rise_m: Floats, cells: Seen) -> Floats:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solved(
+    inside: Flags,
+    rises: Floats,
+    sloped: Flags,
+    group: NDArray[np.int64],
+    unknowns: int,
+    seen: Flat,
+) -> tuple[Floats, Floats, Floats]:
+    """Return the level and slope of each wing, and the residuals, none where cells are too few.
+
+    The highest wing is seen; which that is follows from the answer, so it is solved again.
+    """
+    wings, cells = inside.shape
+    z = seen[-1]
+    slope: Floats = np.where(sloped, 0.6, 0.0)
+    level = _first_levels(inside, np.expand_dims(slope, 1) * rises, seen)
+    residual = np.empty(0)
+    top, before = np.full(cells, -1), np.full(cells, -1)
+    for _ in range(5):
+        for i in range(cells):
+            highest = -np.inf
+            for wing in range(wings):
+                height = level[wing] + slope[wing] * rises[wing, i]
+                if inside[wing, i] and height > highest:
+                    highest, top[i] = height, wing
+        if (top == before).all():
+            break
+        before[:] = top
+        system, known, column = np.zeros((len(z), unknowns)), np.zeros(len(z)), 0
+        names = np.empty((unknowns, 2), np.int64)
+        for number in range(group.max() + 1):
+            slopes = sloped[group == number][0]
+            mine, rise = np.zeros(cells), np.zeros(cells)
+            for i in range(cells):
+                if top[i] >= 0 and group[top[i]] == number:
+                    mine[i], rise[i] = 1.0, rises[top[i], i]
+            system[:, column] = as_shown(mine, seen)
+            known += system[:, column]
+            names[column] = number, 0
+            if slopes:
+                system[:, column + 1] = as_shown(rise, seen)
+                names[column + 1] = number, 1
+            column += 1 + slopes
+        which = np.flatnonzero(known > SURE)
+        if len(which) < 3 * unknowns:
+            return level, slope, np.empty(0)
+        system = system[which]
+        for column in range(unknowns):
+            if not system[:, column].any():
+                return level, slope, np.empty(0)
+        answer, residual = robust(system, z[which])
+        for column in range(unknowns):
+            for wing in range(wings):
+                if group[wing] == names[column, 0]:
+                    (slope if names[column, 1] else level)[wing] = answer[column]
+    return level, slope, residual
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first_levels(inside: Flags, rise_m: Floats, seen: Flat) -> Floats:
     """Return the eaves that each wing's cells suggest: those under it alone, or all there are."""
-    level = np.full(len(inside), float(np.median(cells.z)))
-    alone = inside & (inside.sum(axis=0) == 1)
-    for number, (own, every) in enumerate(zip(alone, inside, strict=True)):
-        mine = own if own.any() else every
-        asked = cells(mine.astype(float)) > 0.98
+    z = seen[-1]
+    level = np.full(len(inside), np.median(z))
+    alone = inside.sum(axis=0) == 1
+    for wing in range(len(inside)):
+        mine = inside[wing] & alone
+        if not mine.any():
+            mine = inside[wing]
+        asked = as_shown(mine.astype(np.float64), seen) > SURE
         if asked.any():
-            rise = cells(np.where(mine, rise_m[number], 0.0))[asked]
-            level[number] = float(np.median(cells.z[asked] - rise))
+            rise = as_shown(np.where(mine, rise_m[wing], 0.0), seen)
+            level[wing] = np.median(z[asked] - rise[asked])
     return level
-
-
-def _groups(sloped: NDArray[np.bool_], tied: bool) -> list[list[int]]:
-    """Return the wings that share their eaves and slope."""
-    if not tied:
-        return [[number] for number in range(len(sloped))]
-    together = np.flatnonzero(sloped).tolist()
-    return [together, *([number] for number in np.flatnonzero(~sloped).tolist())]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
