@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.mesh import KINDS, Faces, face_sizes, following, runs, starts
+from tiles.mesh import KINDS, Faces, columns, face_sizes, following, runs, starts
 
 FLAT_M = 0.001
 """Deviations below this are of the arithmetic."""
@@ -21,13 +21,11 @@ GROUND, WALL, ROOF = (KINDS.index(k) for k in ("GroundSurface", "WallSurface", "
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks for the models that are none themselves, and what is lost by them."""
+    """Blocks for the models that are none themselves."""
 
     faces: Faces
     models: NDArray[np.int64]
     """Which models have a block, in the order of *faces*."""
-    deviation_m: NDArray[np.float64]
-    """Largest vertical distance between a block's roof and the model's; 0 for the others."""
 
 
 def blocks(table: Faces) -> Blocks:
@@ -36,9 +34,17 @@ def blocks(table: Faces) -> Blocks:
     floors = np.flatnonzero(table.face_kind == GROUND)
     floors = floors[deviation[_model_of(table)[floors]] > 0]
     models = np.unique(_model_of(table)[floors])
-    lost = np.zeros(len(top))
-    lost[models] = deviation[models]
-    return Blocks(_raised(table, floors, top, models), models, lost)
+    return Blocks(_raised(table, floors, top, models), models)
+
+
+def deviations(table: Faces) -> NDArray[np.float64]:
+    """Return the largest vertical distance between each model's roof and its block's.
+
+    It is 0 for those that have no block.
+    """
+    model = _model_of(table)[table.face_kind == GROUND]
+    floored = np.bincount(model, minlength=len(table.model_faces)) > 0
+    return np.where(floored, _tops(table)[1], 0.0)
 
 
 def _tops(table: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -46,18 +52,21 @@ def _tops(table: Faces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     models = len(table.model_faces)
     face = np.repeat(np.arange(len(table.face_kind)), face_sizes(table))
     first = starts(face_sizes(table))[:-1][face]
-    here = table.vertices[table.corners]
-    a, b = here - here[first], here[following(table)] - here[first]
-    plan = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2  # holes run the other way: less area
-    height = here[first, 2] + (a[:, 2] + b[:, 2]) / 3
-    roof = table.face_kind[face] == ROOF
+    roof = np.flatnonzero(table.face_kind[face] == ROOF)
+    place = columns(table.vertices)
+    here = place.take(table.corners[roof], axis=1)
+    start = place.take(table.corners[first[roof]], axis=1)
+    after = place.take(table.corners[following(table)[roof]], axis=1)
+    a, b = here - start, after - start
+    plan = (a[0] * b[1] - a[1] * b[0]) / 2  # holes run the other way: less area
+    height = start[2] + (a[2] + b[2]) / 3
     owner = _model_of(table)[face[roof]]
-    area = np.bincount(owner, plan[roof], models)
+    area = np.bincount(owner, plan, models)
     with np.errstate(invalid="ignore", divide="ignore"):
-        top = np.bincount(owner, (plan * height)[roof], models) / area
+        top = np.bincount(owner, plan * height, models) / area
     top[area <= 0] = np.nan
     deviation = np.zeros(models)
-    np.maximum.at(deviation, owner, np.abs(here[roof, 2] - np.nan_to_num(top[owner])))
+    np.maximum.at(deviation, owner, np.abs(here[2] - np.nan_to_num(top[owner])))
     return top, np.where(deviation < FLAT_M, 0.0, deviation)
 
 

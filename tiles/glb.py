@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from processes.core.building import BuildingModel
 from tiles import metadata
-from tiles.gltf import QUANTISED, Buffer, glb, placed
+from tiles.gltf import QUANTISED, Buffer, bounds, glb, placed
 
 MOST_FEATURES = 65535
 ROUGH = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
@@ -94,7 +94,7 @@ def plain_tile(mesh: Mesh, count: int, picture: Picture | None = None) -> bytes:
     """Return a tile in glTF 2.0 without extensions, for a b3dm: floats, and `_BATCHID`."""
     _numbered(count)
     buffer = Buffer()
-    low = mesh.positions.min(axis=0)
+    low, _ = bounds(mesh.positions)
     columns = {
         "POSITION": (mesh.positions - low).astype("<f4"),
         "NORMAL": mesh.normals.astype("<f4"),

@@ -39,20 +39,25 @@ class Buffer:
 
     def vertices(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         """Append attributes, interleaved; return the accessor of each."""
-        layout, stride = [], 0
-        for name, column in columns.items():
-            layout.append((name, (column.dtype, column.shape[1:]), stride))
-            stride += -(-column[:1].nbytes // 4) * 4  # each attribute starts on four bytes
-        names, formats, offsets = zip(*layout, strict=True)
-        packed = np.zeros(
-            len(columns["POSITION"]),
-            np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": stride}),
-        )
-        for name, column in columns.items():
+        # a row of each as one value without meaning: copied whole, not number by number
+        rows = {name: _rows(column) for name, column in columns.items()}
+        offsets, stride = {}, 0
+        for name, column in rows.items():
+            offsets[name] = stride
+            stride += -(-column.itemsize // 4) * 4  # each attribute starts on four bytes
+        layout: Any = {
+            "names": list(rows),
+            "formats": [column.dtype for column in rows.values()],
+            "offsets": list(offsets.values()),
+            "itemsize": stride,
+        }
+        packed: NDArray[Any] = np.zeros(len(columns["POSITION"]), np.dtype(layout))
+        for name, column in rows.items():
             packed[name] = column
         view = self.view(packed.tobytes(), target=34962, byteStride=stride)
         return {
-            name: self._accessor(view, columns[name], name, offset) for name, _, offset in layout
+            name: self._accessor(view, columns[name], name, offset)
+            for name, offset in offsets.items()
         }
 
     def indices(self, triangles: NDArray[np.int64], vertices: int) -> int:
@@ -80,7 +85,8 @@ class Buffer:
         if name in NORMALISED and component != COMPONENT["<f4"]:
             accessor["normalized"] = True
         if name == "POSITION":
-            accessor |= {"min": column.min(axis=0).tolist(), "max": column.max(axis=0).tolist()}
+            low, high = bounds(column)
+            accessor |= {"min": low.tolist(), "max": high.tolist()}
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
@@ -96,6 +102,20 @@ class Buffer:
         }
 
 
+def bounds(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the least and the largest of each column of (n, 3), one column at a time.
+
+    NumPy takes fifteen times as long for all at once: a row of three is a short loop.
+    """
+    columns = points.T
+    return np.array([c.min() for c in columns]), np.array([c.max() for c in columns])
+
+
+def _rows(column: NDArray[Any]) -> NDArray[Any]:
+    packed = np.ascontiguousarray(column).reshape(len(column), -1)
+    return packed.view(f"V{packed.shape[1] * packed.itemsize}")[:, 0]
+
+
 def placed(
     positions: NDArray[np.float64], *, coarsest_m: float = COARSEST_STEP_M
 ) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -103,7 +123,7 @@ def placed(
 
     16 bits a number, and 32-bit floats where the step would exceed *coarsest_m*.
     """
-    low, high = positions.min(axis=0), positions.max(axis=0)
+    low, high = bounds(positions)
     step = max(float((high - low).max()) / 65535, FINEST_STEP_M)
     if step > coarsest_m:
         return (positions - low).astype("<f4"), {"translation": low.tolist()}

@@ -8,8 +8,9 @@ float gives back to the millimetre are stored as such, which halves most of them
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -46,21 +47,30 @@ class _Seen:
     """A 32-bit float gives each number back to the millimetre."""
 
 
-def properties(parts: Iterable[Sequence[BuildingModel]]) -> list[Property]:
-    """Return the attributes of all models, the identifier first, in order of appearance."""
-    seen: dict[str, _Seen] = {}
-    count = 0
-    for models in parts:
-        count += len(models)
-        for name in dict.fromkeys(name for model in models for name in model.attributes):
+class Attributes:
+    """What the attributes of models are like that pass by some at a time."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._count = 0
+
+    def add(self, models: Sequence[BuildingModel]) -> None:
+        """Take note of the values of some more models."""
+        self._count += len(models)
+        for name in dict.fromkeys(chain.from_iterable(model.attributes for model in models)):
             values = [model.attributes.get(name) for model in models]
-            seen[name] = _further(seen.get(name, _Seen()), [v for v in values if v is not None])
-    found = [Property("id", "id", "STRING", False)]
-    for name, said in seen.items():
-        if name != "id":
-            ident = _identifier(name, {p.id for p in found})
-            found.append(Property(ident, name, _type(said, count), said.count < count))
-    return found
+            known = [value for value in values if value is not None]
+            self._seen[name] = _further(self._seen.get(name, _Seen()), known)
+
+    def properties(self) -> list[Property]:
+        """Return the attributes of all models, the identifier first, in order of appearance."""
+        found = [Property("id", "id", "STRING", False)]
+        for name, said in self._seen.items():
+            if name != "id":
+                ident = _identifier(name, {p.id for p in found})
+                optional = said.count < self._count
+                found.append(Property(ident, name, _type(said, self._count), optional))
+        return found
 
 
 def schema(table: Sequence[Property]) -> dict[str, Any]:
@@ -74,10 +84,13 @@ def schema(table: Sequence[Property]) -> dict[str, Any]:
 def column(prop: Property, models: Sequence[BuildingModel]) -> tuple[bytes, bytes | None]:
     """Return the values of some buildings and, for texts, their offsets, little-endian."""
     values = _values(prop, models)
+    if prop.type == "INT32":
+        numbers = [NO_INTEGER if value is None else value for value in values]
+        return np.array(numbers, "<i4").tobytes(), None
     if prop.type in STORED:
-        absent = NO_INTEGER if prop.type == "INT32" else NO_FLOAT
-        numbers = [absent if value is None else value for value in values]
-        return np.array(numbers, STORED[prop.type]).tobytes(), None
+        exact = np.array(values, "<f8")  # None is NaN
+        exact[np.isnan(exact)] = NO_FLOAT
+        return exact.astype(STORED[prop.type]).tobytes(), None
     if prop.type == "BOOLEAN":
         return np.packbits(np.array(values, bool), bitorder="little").tobytes(), None
     texts = [text(value).encode() for value in values]
@@ -89,21 +102,20 @@ def plain(prop: Property, models: Sequence[BuildingModel]) -> list[Attribute]:
     """Return the values of some buildings as they are, absent ones None."""
     values = _values(prop, models)
     if prop.type not in ("FLOAT32", "FLOAT64"):
-        return values
-    return [None if value is None else float(value) for value in values]
+        return [None if value != value else value for value in values]
+    return [None if value is None or value != value else float(value) for value in values]
 
 
 def _values(prop: Property, models: Sequence[BuildingModel]) -> list[Attribute]:
-    """Return one attribute of *models*, numbers that are none as None."""
+    """Return one attribute of *models*, in their order."""
     if prop.id == "id":
         return [model.id for model in models]
-    values = [model.attributes.get(prop.name) for model in models]
-    return [None if value != value else value for value in values]
+    return [model.attributes.get(prop.name) for model in models]
 
 
 def text(value: Attribute) -> str:
-    """Return a value as text; absent ones are empty."""
-    if value is None:
+    """Return a value as text; absent ones, and numbers that are none, are empty."""
+    if value is None or value != value:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -58,11 +58,12 @@ class Scene:
         moved = starts(counts)[:-1] - self.first_corner[buildings]
         per_building = self.first_triangle[buildings + 1] - self.first_triangle[buildings]
         return Mesh(
-            positions=self.positions[corners],
-            normals=self.normals[corners],
-            colours=self.colours[corners],
+            positions=self.positions.take(corners, axis=0),
+            normals=self.normals.take(corners, axis=0),
+            colours=self.colours.take(corners, axis=0),
             features=np.repeat(np.arange(len(buildings)), counts),
-            triangles=self.triangles[triangles] + np.repeat(moved, per_building)[:, None],
+            triangles=self.triangles.take(triangles, axis=0)
+            + np.repeat(moved, per_building)[:, None],
         )
 
     def places(self, buildings: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
@@ -99,8 +100,8 @@ def scene(table: Faces, palette: NDArray[np.uint8], crs: str, axes: Floats) -> S
     triangles = triangulate(table, positions, face_normal=face_normal)
     model = np.repeat(np.arange(len(table.model_faces)), table.model_faces)
     return Scene(
-        positions=positions[table.corners],
-        plan=table.vertices[table.corners, :2],
+        positions=positions.take(table.corners, axis=0),
+        plan=table.vertices[:, :2].take(table.corners, axis=0),
         roof=np.repeat(table.face_kind == KINDS.index("RoofSurface"), sizes),
         normals=np.repeat(face_normal, sizes, axis=0),
         colours=np.repeat(palette[model, table.face_kind], sizes, axis=0),

@@ -6,7 +6,7 @@ The models pass by, some at a time; where they lie on disk, memory holds no more
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from processes.core.building import BuildingModel
 from tiles import metadata
-from tiles.blocks import blocks
+from tiles.blocks import deviations
 from tiles.mesh import faces
 from tiles.scene import Extents, extents, frame
 from tiles.sound import sound
@@ -47,16 +47,20 @@ def survey(models: Sequence[BuildingModel], crs: str, least_m: float) -> Survey:
     """
     numbers, ids, reach, deviation = [], [], [], []
     left_out: Counter[str] = Counter()
+    attributes = metadata.Attributes()
     for first in range(0, len(models), AT_ONCE):
         part = models[first : first + AT_ONCE]
-        drawn, faults = sound(faces(part))
-        left_out.update(faults)
-        part = [model for model, fit in zip(part, drawn.tolist(), strict=True) if fit]
         table = faces(part)
+        drawn, faults = sound(table)
+        left_out.update(faults)
+        if faults:
+            part = [model for model, fit in zip(part, drawn.tolist(), strict=True) if fit]
+            table = faces(part)
+        attributes.add(part)
         numbers.append(first + np.flatnonzero(drawn))
         ids += [model.id for model in part]
         reach.append(extents(table, crs))
-        deviation.append(blocks(table).deviation_m)
+        deviation.append(deviations(table))
     every = np.concatenate([np.empty(0, np.int64), *numbers])
     around = _together(reach)
     return Survey(
@@ -65,7 +69,7 @@ def survey(models: Sequence[BuildingModel], crs: str, least_m: float) -> Survey:
         reach=around,
         deviation_m=np.maximum(np.concatenate([np.empty(0), *deviation]), least_m),
         axes=frame(around),
-        properties=metadata.properties(_parts(models, every)),
+        properties=attributes.properties(),
         left_out=dict(left_out),
     )
 
@@ -78,10 +82,3 @@ def _together(parts: Sequence[Extents]) -> Extents:
         low[:, 0] %= 2 * np.pi
         high[:, 0] %= 2 * np.pi
     return Extents(low, high, np.concatenate([np.empty(0), *(part.size_m for part in parts)]))
-
-
-def _parts(
-    models: Sequence[BuildingModel], numbers: NDArray[np.int64]
-) -> Iterator[list[BuildingModel]]:
-    for first in range(0, len(numbers), AT_ONCE):
-        yield [models[number] for number in numbers[first : first + AT_ONCE].tolist()]

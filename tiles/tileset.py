@@ -12,6 +12,7 @@ no client could draw are left out too, and counted in `asset.extras`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from tiles.blocks import GROUND, blocks
 from tiles.document import put, uri, write_document
 from tiles.glb import Picture, plain_tile, tile
 from tiles.mesh import faces, joined, select
+from tiles.metadata import Property
 from tiles.picture import MapPicture
 from tiles.roofs import mean_colours, roof_picture
 from tiles.scene import Scene, palette, scene
@@ -60,9 +62,12 @@ def write(
     if not len(town.numbers):
         return write_document(None, folder, version=version, extras=extras)
     root = tree(town.reach, town.ids, town.deviation_m, most)
+    view: View | None = None
     for part in root.walk():
-        shown = [models[number] for number in town.numbers[part.shown].tolist()]
-        put(folder / uri(part, form), _content(town, part, shown, crs, form, picture))
+        # a leaf's details follow its blocks, and are of the same buildings
+        if view is None or not view.holds(part.shown):
+            view = _view(models, town, part.shown, crs, picture)
+        put(folder / uri(part, form), _content(view, part, town.properties, form, picture))
     return write_document(
         root,
         folder,
@@ -75,48 +80,63 @@ def write(
     )
 
 
-def _content(
-    town: Survey,
-    part: Tile,
+@dataclass(frozen=True)
+class View:
+    """Some buildings, near and far."""
+
+    row: dict[int, int]
+    """Where each is in what follows, by its number."""
+    models: Sequence[BuildingModel]
+    scene: Scene
+    """The buildings, then the blocks of those that are none themselves."""
+    as_block: NDArray[np.int64]
+    """Where in the scene each building is as a block."""
+
+    def holds(self, numbers: NDArray[np.int64]) -> bool:
+        """Return whether all of these buildings are in it."""
+        return self.row.keys() >= set(numbers.tolist())
+
+
+def _view(
     models: Sequence[BuildingModel],
+    town: Survey,
+    shown: NDArray[np.int64],
     crs: str,
+    picture: MapPicture | None,
+) -> View:
+    here = [models[number] for number in town.numbers[shown].tolist()]
+    table = faces(here)
+    colours = palette(here)
+    if picture is not None:
+        colours = mean_colours(table, colours, picture)
+    far = blocks(table)
+    every = np.arange(len(here))
+    as_block = every.copy()
+    as_block[far.models] = len(here) + np.arange(len(far.models))
+    both = joined(select(table, table.face_kind != GROUND), far.faces)
+    return View(
+        row={number: row for row, number in enumerate(shown.tolist())},
+        models=here,
+        scene=scene(both, colours[np.concatenate([every, far.models])], crs, town.axes),
+        as_block=as_block,
+    )
+
+
+def _content(
+    view: View,
+    part: Tile,
+    properties: Sequence[Property],
     form: Format,
     picture: MapPicture | None,
 ) -> bytes:
+    rows = np.array([view.row[number] for number in part.shown.tolist()], np.int64)
+    models = [view.models[row] for row in rows.tolist()]
     far = part.content == "blocks"
-    seen, rows = _seen(models, crs, town.axes, picture, far=far)
-    mesh = seen.mesh(rows)
+    seen = view.as_block[rows] if far else rows
+    mesh = view.scene.mesh(seen)
     roofs: Picture | None = None
     if picture is not None and not far:
-        roofs = roof_picture(*seen.places(rows), mesh.features, picture)
+        roofs = roof_picture(*view.scene.places(seen), mesh.features, picture)
     if form == "glb":
-        return tile(mesh, models, town.properties, roofs)
-    return b3dm(plain_tile(mesh, len(models), roofs), models, town.properties)
-
-
-def _seen(
-    models: Sequence[BuildingModel],
-    crs: str,
-    axes: NDArray[np.float64],
-    picture: MapPicture | None,
-    *,
-    far: bool,
-) -> tuple[Scene, NDArray[np.int64]]:
-    """Return what is seen of *models*, and which part of it each of them is.
-
-    Those that are no blocks themselves are shown as such *far* away.
-    """
-    table = faces(models)
-    colours = palette(models)
-    if picture is not None:
-        colours = mean_colours(table, colours, picture)
-    every = np.arange(len(models))
-    if not far:
-        return scene(select(table, table.face_kind != GROUND), colours, crs, axes), every
-    coarse = blocks(table)
-    model = np.repeat(every, table.model_faces)
-    whole = select(table, (table.face_kind != GROUND) & ~np.isin(model, coarse.models))
-    as_block = every.copy()
-    as_block[coarse.models] = len(models) + np.arange(len(coarse.models))
-    both = joined(whole, coarse.faces)
-    return scene(both, colours[np.concatenate([every, coarse.models])], crs, axes), as_block
+        return tile(mesh, models, properties, roofs)
+    return b3dm(plain_tile(mesh, len(models), roofs), models, properties)

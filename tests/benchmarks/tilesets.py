@@ -33,7 +33,7 @@ from shapely.geometry import box
 from processes.core.building import BuildingModel
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.planes import Planes, raise_roof
-from tiles.blocks import GROUND, blocks
+from tiles.blocks import GROUND, blocks, deviations
 from tiles.mesh import Faces, face_sizes, faces, joined, runs, select, starts, triangulate
 from tiles.scene import extents
 from tiles.tileset import MOST_IN_A_TILE, write
@@ -91,7 +91,7 @@ def cut(models: list[BuildingModel]) -> Cut:
     seen = joined(select(table, table.face_kind != GROUND), far.faces)
     as_block = np.arange(len(models))
     as_block[far.models] = len(models) + np.arange(len(far.models))
-    root = tree(extents(table, CRS), [m.id for m in models], far.deviation_m, MOST_IN_A_TILE)
+    root = tree(extents(table, CRS), [m.id for m in models], deviations(table), MOST_IN_A_TILE)
     triangles = triangulate(seen, seen.vertices)
     parts = [
         (tile.shown, as_block[tile.shown] if tile.content == "blocks" else tile.shown)

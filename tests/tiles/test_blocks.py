@@ -11,7 +11,7 @@ from shapely.geometry import Polygon, box
 from processes.core.building import BuildingModel, Face, Solid
 from processes.roofs.extrude import extrude, tidy
 from processes.roofs.planes import Planes, raise_roof
-from tiles.blocks import GROUND, ROOF, WALL, blocks
+from tiles.blocks import GROUND, ROOF, WALL, blocks, deviations
 from tiles.mesh import faces, joined, select, triangulate
 
 COURT = box(0, 0, 20, 14).difference(box(6, 5, 10, 9))
@@ -57,15 +57,16 @@ def test_a_block_has_the_volume_of_the_house_it_stands_for(outline):
 
 def test_the_deviation_is_how_far_the_roof_leaves_the_block():
     house = gabled(box(0, 0, 12, 8))
-    (found,) = blocks(faces([model("a", house)])).deviation_m
+    (found,) = deviations(faces([model("a", house)]))
     assert found == pytest.approx(1.0)  # eaves at 8, ridge at 10, mean 9
 
 
 def test_a_flat_roof_is_its_own_block():
     flat = extrude(tidy(COURT)[0], 0.0, 6.0)
-    found = blocks(faces([model("flat", flat), model("gabled", gabled(ELL))]))
-    assert found.models.tolist() == [1]
-    assert found.deviation_m[0] == 0.0
+    table = faces([model("flat", flat), model("gabled", gabled(ELL))])
+    assert blocks(table).models.tolist() == [1]
+    assert deviations(table)[0] == 0.0
+    assert deviations(table)[1] > 0.0
 
 
 def test_two_floors_that_touch_have_no_wall_between():
@@ -84,9 +85,9 @@ def test_two_floors_that_touch_have_no_wall_between():
 def test_without_a_floor_there_is_no_block():
     house = gabled(ELL)
     above = Solid(house.vertices, tuple(f for f in house.faces if f.kind != "GroundSurface"))
-    found = blocks(faces([model("a", above)]))
-    assert len(found.models) == 0
-    assert found.deviation_m.tolist() == [0.0]
+    table = faces([model("a", above)])
+    assert len(blocks(table).models) == 0
+    assert deviations(table).tolist() == [0.0]
 
 
 def test_tables_are_joined_and_cut_without_mixing_models():

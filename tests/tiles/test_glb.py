@@ -59,8 +59,15 @@ def mesh_of(models):
     )
 
 
+def properties(*parts):
+    seen = metadata.Attributes()
+    for part in parts:
+        seen.add(part)
+    return seen.properties()
+
+
 def tile(models):
-    return written(mesh_of(models), models, metadata.properties([models]))
+    return written(mesh_of(models), models, properties(models))
 
 
 TILE = tile(MODELS)
@@ -163,7 +170,7 @@ def test_the_same_models_give_the_same_bytes():
 
 
 def test_names_that_the_schema_forbids_are_kept_beside_an_identifier():
-    strange = metadata.properties([[model("a", HOUSE, **{"2nd höhe": 1.0, "_nd h_he": "x"})]])
+    strange = properties([model("a", HOUSE, **{"2nd höhe": 1.0, "_nd h_he": "x"})])
     assert [p.id for p in strange] == ["id", "_2nd_h_he", "_nd_h_he"]
     assert [p.name for p in strange] == ["id", "2nd höhe", "_nd h_he"]
 
@@ -175,9 +182,9 @@ def test_a_tile_that_numbers_cannot_reach_is_refused():
 
 def test_numbers_that_32_bits_would_round_keep_64():
     easting = [model("a", HOUSE, x=431234.567, h=101.234), model("b", HOUSE, x=1.5, h=None)]
-    types = {p.id: p.type for p in metadata.properties([easting])}
+    types = {p.id: p.type for p in properties(easting)}
     assert types == {"id": "STRING", "x": "FLOAT64", "h": "FLOAT32"}
-    x, h = metadata.properties([easting])[1:]
+    x, h = properties(easting)[1:]
     assert metadata.plain(x, easting[::-1]) == [1.5, 431234.567]
     assert metadata.plain(h, easting) == [101.234, None]
 
@@ -186,7 +193,7 @@ def test_types_are_those_of_all_parts():
     """A tileset's buildings pass by some at a time: what one part lacks, another may have."""
     first = [model("a", HOUSE, floors=2, height=3, name=None, kept=True)]
     second = [model("b", HOUSE, floors=None, height=3.5, year=1893), model("c", HOUSE, kept=False)]
-    apart, at_once = metadata.properties([first, second]), metadata.properties([[*first, *second]])
+    apart, at_once = properties(first, second), properties([*first, *second])
     assert apart == at_once
     assert {p.id: (p.type, p.optional) for p in apart} == {
         "id": ("STRING", False),
