@@ -52,9 +52,9 @@ def write(
     """Write tileset.json and a file for each tile into *folder*; return the tileset's path.
 
     *crs* is that of x and y; heights are above the WGS84 ellipsoid. At most *most* buildings go
-    in one tile, and no more are held at a time: *models* may lie on disk. Up to *listed* tiles
-    are listed. *picture* is what roofs look like from above. The same arguments give the same
-    bytes. Raises UnknownCrs.
+    in one tile, and no more than those of two tiles, or of one step of the survey, are held at a
+    time: *models* may lie on disk. Up to *listed* tiles are listed. *picture* is what roofs look
+    like from above. The same arguments give the same bytes. Raises UnknownCrs.
     """
     town = survey(models, crs, 0.0 if picture is None else picture.error_m)
     extras = {"buildings": len(town.numbers), "left_out": town.left_out}
@@ -104,6 +104,7 @@ def _view(
     crs: str,
     picture: MapPicture | None,
 ) -> View:
+    """Read the buildings *shown*, and cut them into triangles: all at once, as arrays."""
     here = [models[number] for number in town.numbers[shown].tolist()]
     table = faces(here)
     colours = palette(here)

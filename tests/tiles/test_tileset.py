@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -211,6 +212,29 @@ def test_models_that_pass_by_some_at_a_time_make_the_same_tileset(written, tmp_p
         here, there = (content(p.parent / a["content"]["uri"]) for p in (path, again))
         assert here[0] == there[0]
         np.testing.assert_allclose(here[1], there[1], atol=1e-5)
+
+
+class Read(Sequence):
+    """Models that remember which of them were asked for."""
+
+    def __init__(self, models):
+        self.models, self.asked = models, []
+
+    def __len__(self):
+        return len(self.models)
+
+    def __getitem__(self, number):
+        part = [number] if isinstance(number, int) else range(len(self))[number]
+        self.asked += part
+        return self.models[number]
+
+
+def test_models_are_read_twice_however_many_tiles_show_them(tmp_path):
+    """To be surveyed, and for the blocks and all four quarters of their leaf together."""
+    models = Read(town(40))
+    path = write(models, "EPSG:32631", tmp_path, most=40)
+    assert len(read(path)[1]) > 2
+    assert sorted(models.asked) == sorted([*range(40)] * 2)
 
 
 # -- more buildings than a list should have
