@@ -34,6 +34,8 @@ MOST_AT_ONCE = 1000
 """Buildings whose models are held before they are put aside."""
 SAMPLE = 200
 """Buildings that are asked how far the surface rounds creases off, at most."""
+AT_ONCE = 10
+"""Of them, before it is seen whether they have settled it."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, but for their whole part, are spread evenly however many there are."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
@@ -241,6 +243,7 @@ def _blur(
     outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
 ) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
+    from processes.outlines.crew import each
     from processes.roofs.blur import blur_of, settled
     from processes.roofs.reconstruct import misfits
 
@@ -248,11 +251,11 @@ def _blur(
     spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int))]
     anywhere = spread[np.argsort(np.arange(len(spread)) * GOLDEN % 1)]
     found: list[list[float]] = []
-    for shape in outlines.geometry.iloc[anywhere]:
-        costs = misfits(shape, _read(dsm, shape.bounds, "dsm"))
-        if costs is None:
-            continue
-        found.append(costs)
+    for some in np.split(anywhere, range(AT_ONCE, len(anywhere), AT_ONCE)):
+        shapes = [
+            (shape, _read(dsm, shape.bounds, "dsm")) for shape in outlines.geometry.iloc[some]
+        ]
+        found += [costs for costs in each(lambda one: misfits(*one), shapes) if costs is not None]
         if settled(found):
             break
     return blur_of(found)

@@ -58,7 +58,7 @@ def fit_levels(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged 
         if area is None:
             continue
         inside = shapely.contains_xy(area, cells.x, cells.y)
-        if min(high[inside].mean(), inside[high].mean()) < LEAST_FILL[kind]:
+        if not inside.any() or min(high[inside].mean(), inside[high].mean()) < LEAST_FILL[kind]:
             continue
         asked = inside[cells.asked]
         if asked.all() or not asked.any():  # no other level is left

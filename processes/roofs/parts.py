@@ -21,7 +21,7 @@ from processes.roofs import levels as two_levels
 from processes.roofs.bank import COARSEST_M, fit_shape
 from processes.roofs.blur import NOISE_CELLS, Seen, bic
 from processes.roofs.heights import NoHeights
-from processes.roofs.planes import Planes
+from processes.roofs.planes import LEAST_FACE_M2, Planes
 from processes.roofs.wings import Wing, Winged, direction
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ CORNER_M = 0.8
 """A cut that passes a corner of the outline so closely starts there."""
 MOST_CELLS, FEWEST_CELLS = 200, 12
 """That are asked where to cut, about, and on each side of it."""
+WORSE = 1.5
+"""Plain roofs beside a cut may leave so many times what the part's own roof leaves, else its sides
+are not read: of 2312 roofs of nine scenes 3 came out otherwise. With 1 five scenes took 18 % less
+time than without, but one house of `tri` was left uncut."""
 UNKNOWNS = 5
 """Of a part: its roof, and where the cut is. With 3 `suburb2` is cut too often."""
 
@@ -136,7 +140,7 @@ def _parted(part: Part, fitted: Fitted, errors_m2: float, cuts: int) -> list[Par
     if cuts == 0 or part.cost <= WELL_M**2:
         return [part]
     tried = 2 if cuts == MOST_CUTS else 1
-    for sides in islice(_cuts(part.plan, part.cells), tried):
+    for sides in islice(_cuts(part), tried):
         try:
             halves = [fitted(plan) for plan in sides]
         except NoHeights:
@@ -155,10 +159,14 @@ def _score(parts: Sequence[Part], errors_m2: float) -> float:
     return float((errors * np.log(cost)).sum() + penalty)
 
 
-def _cuts(plan: Polygon, cells: Seen) -> Iterator[list[Polygon]]:
-    """Yield the sides of the cuts along and across that plain roofs like best, the better first."""
+def _cuts(part: Part) -> Iterator[list[Polygon]]:
+    """Yield the sides of the cuts along and across that plain roofs like best, the better first.
+
+    Those beside which plain roofs are much worse than the part's own roof are left out.
+    """
     import shapely
 
+    plan, cells = part.plan, part.cells
     angle = direction(plan)
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = shapely.get_coordinates(plan) @ axes
@@ -166,13 +174,14 @@ def _cuts(plan: Polygon, cells: Seen) -> Iterator[list[Polygon]]:
     uv, z = np.column_stack([cells.x, cells.y])[cells.asked[some]] @ axes, cells.z[some]
     best = [(*_best(uv[:, [axis, 1 - axis]], z, corners[:, axis]), axis) for axis in (0, 1)]
     for cost, place, axis in sorted(best):
-        if cost == np.inf:
+        if cost > WORSE * part.cost:
             return
         other = corners[:, 1 - axis]
         ends = np.outer((other.min() - 1, other.max() + 1), axes[:, 1 - axis])
         line = shapely.LineString(place * axes[:, axis] + ends)
         net = shapely.union_all([plan.boundary, line])
         sides = shapely.get_parts(shapely.polygonize([net]))
+        sides = sides[shapely.area(sides) > LEAST_FACE_M2]  # a cut along a wall leaves slivers
         sides = sides[shapely.contains(plan, shapely.point_on_surface(sides))]
         if shapely.area(sides).min() > LEAST_M2:
             yield list(sides)
