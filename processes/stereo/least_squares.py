@@ -91,7 +91,8 @@ def solved(sums):  # type: ignore[no-untyped-def]
 
     *sums* over a window, weighted: 1, e, e², g, gx, gy, ge, gxe, gye, gg, ggx, ggy, ggxx, ggxy,
     ggyy, where *e* is what the left image is brighter, *g* the right one's slope, *x* and *y*
-    columns and rows from the pixel. Numbers, or arrays of them.
+    columns and rows from the pixel. Numbers, or arrays of them, in double precision: what is sure
+    on one device must be so on the other.
     """
     n, e, ee, g, gx, gy, ge, gxe, gye, gg, ggx, ggy, ggxx, ggxy, ggyy = sums
     share = 1 / (n + TINY)
@@ -132,8 +133,8 @@ def _fit(  # type: ignore[no-untyped-def]
             if not wanted[r, c]:
                 continue
             d, a, b = disparity[r, c], by_col[r, c], by_row[r, c]
-            n = s_e = s_ee = s_g = s_gx = s_gy = s_ge = s_gxe = np.float32(0)
-            s_gye = s_gg = s_ggx = s_ggy = s_ggxx = s_ggxy = s_ggyy = np.float32(0)
+            n = s_e = s_ee = s_g = s_gx = s_gy = s_ge = s_gxe = 0.0
+            s_gye = s_gg = s_ggx = s_ggy = s_ggxx = s_ggxy = s_ggyy = 0.0
             for k in range(table.shape[0]):
                 x, y, near = table[k]
                 v, u = r + int(y), c + int(x)

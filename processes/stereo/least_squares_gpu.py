@@ -53,7 +53,7 @@ def _fit(
     more, slope = left - gain * value, gain * slope
     rows, cols = disparity.shape
     own = disparity[at]
-    sums = [torch.zeros_like(own) for _ in range(15)]
+    sums = [torch.zeros_like(own, dtype=torch.float64) for _ in range(15)]
     for x, y, near in disk(RADIUS_PX, every=EVERY).astype("float32").tolist():
         v, u = at[0] + int(y), at[1] + int(x)
         inside = (v >= 0) & (u >= 0) & (v < rows) & (u < cols)
@@ -73,8 +73,10 @@ def _fit(
             total += term
     up, col, row, of_col, of_both, of_row = solved.py_func(sums)
     good = (sums[0] >= ENOUGH) & (up.abs() < HEIGHT_PX)
-    height = torch.where(good, own + up, own)
-    col, row = torch.where(good, by_col + col, by_col), torch.where(good, by_row + row, by_row)
+    height, col, row = (
+        torch.where(good, old + change, old).float()
+        for old, change in ((own, up), (by_col, col), (by_row, row))
+    )
     return height, col, row, good & is_sure.py_func(col, row, of_col, of_both, of_row)
 
 
