@@ -21,6 +21,7 @@ from psycopg import sql
 from server.local import FOLDERS, migrate
 from server.private import postgis, redis
 from server.settings import Settings
+from workers.offline import OFFLINE
 
 HERE = Path(__file__).parent
 LONG = (
@@ -55,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start long files first, so that none runs alone at the end while other processes idle."""
     rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
+
+@pytest.fixture(autouse=True)
+def network() -> Iterator[None]:
+    """Whatever takes its process offline, as `orograph run` does, does so for one test only."""
+    before = {name: os.environ.get(name) for name in OFFLINE}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

@@ -38,21 +38,21 @@ TINY = 1e-24
 
 
 def fitted(
-    planes: Planes, wanted: Mask, left: Floats, right: Floats, gain: float
+    planes: Planes, wanted: Mask, known: Mask, left: Floats, right: Floats, gain: float
 ) -> tuple[Planes, Mask]:
     """Return planes as both images want them at *wanted* pixels, and where their slope is sure.
 
-    *gain* brings contrasts of the right image to those of the left. Planes that are not sure stay
-    as they are.
+    Only *known* neighbours have a say. *gain* brings contrasts of the right image to those of the
+    left. Planes that are not sure stay as they are.
     """
     now = planes
     table = disk(RADIUS_PX, every=EVERY).astype(np.float32)
     for _ in range(TURNS):
         value, slope = _seen(right, now.disparity)
         more, slope = left - np.float32(gain) * value, np.float32(gain) * slope
-        known = np.isfinite(more)
         *new, sure = _fit(
-            now.disparity, now.by_col, now.by_row, wanted, known, more, slope, table
+            now.disparity, now.by_col, now.by_row, wanted, known & np.isfinite(more), more, slope,
+            table,
         )  # fmt: skip
         now = Planes(new[0], planes.support, new[1], new[2])
     sure &= np.abs(now.disparity - planes.disparity) < np.float32(HEIGHT_PX)

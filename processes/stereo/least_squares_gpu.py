@@ -20,7 +20,7 @@ from processes.stereo.planes_gpu import PlanesOn
 
 
 def fitted(
-    planes: PlanesOn, wanted: Tensor, left: Tensor, right: Tensor, gain: float
+    planes: PlanesOn, wanted: Tensor, known: Tensor, left: Tensor, right: Tensor, gain: float
 ) -> tuple[PlanesOn, Tensor]:
     """Return planes as both images want them, and where their slope is sure; see `least_squares`.
 
@@ -30,7 +30,7 @@ def fitted(
     at = row_at, col_at
     height, col, row, sure = planes.disparity, planes.by_col, planes.by_row, wanted
     for _ in range(TURNS):
-        *new, good = _fit(height, col[at], row[at], at, left, right, gain)
+        *new, good = _fit(height, col[at], row[at], at, known, left, right, gain)
         height, col, row, sure = (
             old.index_put(at, values)
             for old, values in zip((height, col, row, sure), (*new, good), strict=True)
@@ -45,12 +45,14 @@ def _fit(
     by_col: Tensor,
     by_row: Tensor,
     at: tuple[Tensor, Tensor],
+    known: Tensor,
     left: Tensor,
     right: Tensor,
     gain: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     value, slope = _seen(right, disparity)
     more, slope = left - gain * value, gain * slope
+    known = known & more.isfinite()
     rows, cols = disparity.shape
     own = disparity[at]
     sums = [torch.zeros_like(own, dtype=torch.float64) for _ in range(15)]
@@ -58,7 +60,7 @@ def _fit(
         v, u = at[0] + int(y), at[1] + int(x)
         inside = (v >= 0) & (u >= 0) & (v < rows) & (u < cols)
         other = v.clamp(0, rows - 1), u.clamp(0, cols - 1)
-        inside &= more[other].isfinite()
+        inside &= known[other]
         off = disparity[other] - (own + by_col * x + by_row * y)
         share = 1 / (1 + off * off * (1 / (TAU_PX * TAU_PX)))
         w = torch.where(inside, share * share * near, 0.0)

@@ -205,7 +205,7 @@ def _on_slopes(
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
     if not (hilly | roofs).any():
         return planes
-    aligned, sure = fitted(planes, roofs, pair.lit, pair.right, contrast(pair.tones))
+    aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, contrast(pair.tones))
     roofs = sure & leaning(aligned, known, ROOF)
     hilly |= roofs
     longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)

@@ -39,7 +39,11 @@ def pair_of(surface: Planes, *, gain: float = 1.0, more: float = 0.0) -> tuple[A
 @pytest.mark.parametrize(("by_col", "by_row"), [(0.2, 0.0), (0.0, 0.25), (-0.12, 0.15)])
 def test_a_roof_found_too_flat_leans_as_it_should(by_col: float, by_row: float) -> None:
     found, sure = fitted(
-        roof(0.8 * by_col, 0.8 * by_row), EVERYWHERE, *pair_of(roof(by_col, by_row)), 1.0
+        roof(0.8 * by_col, 0.8 * by_row),
+        EVERYWHERE,
+        EVERYWHERE,
+        *pair_of(roof(by_col, by_row)),
+        1.0,
     )
     assert sure[ROOF].all()
     for values, true in ((found.by_col, by_col), (found.by_row, by_row)):
@@ -52,7 +56,7 @@ def test_light_is_no_lean() -> None:
     """Twice the contrast, as the tones of both images tell, and a brightness that nobody told."""
     left, right = pair_of(roof(0.2, 0.0), gain=2.0, more=80.0)
     told = contrast(Tones((0.0, 2000.0), (0.0, 1000.0)))
-    found, sure = fitted(roof(0.16, 0.0), EVERYWHERE, left, right, told)
+    found, sure = fitted(roof(0.16, 0.0), EVERYWHERE, EVERYWHERE, left, right, told)
     assert sure[ROOF].all()
     assert np.abs(found.by_col[ROOF] - 0.2).max() < 0.02
 
@@ -61,10 +65,10 @@ def test_what_is_level_or_shows_nothing_is_not_sure_to_lean() -> None:
     """Neither a level roof that was found to lean, nor unlike images; and both stay as found."""
     first = roof(0.06, 0.03)
     left, right = pair_of(roof(0.0, 0.0))
-    level, sure = fitted(first, EVERYWHERE, left, right, 1.0)
+    level, sure = fitted(first, EVERYWHERE, EVERYWHERE, left, right, 1.0)
     leaning = sure & (np.hypot(level.by_col, level.by_row) > 0.05)
     assert leaning[ROOF].mean() < 0.01
-    unlike, sure = fitted(first, EVERYWHERE, left[::-1, ::-1].copy(), right, 1.0)
+    unlike, sure = fitted(first, EVERYWHERE, EVERYWHERE, left[::-1, ::-1].copy(), right, 1.0)
     assert sure.mean() < 0.1
     for theirs, ours in zip(unlike, first, strict=True):
         assert_array_equal(theirs[~sure], ours[~sure])
@@ -74,7 +78,7 @@ def test_gaps_and_what_is_not_wanted_stay() -> None:
     left, right = pair_of(roof(0.2, 0.0))
     left[20:40, 34:44] = np.nan
     first, wanted = roof(0.16, 0.0), COL > 30
-    found, sure = fitted(first, wanted, left, right, 1.0)
+    found, sure = fitted(first, wanted, EVERYWHERE, left, right, 1.0)
     assert not sure[COL <= 30].any()
     assert not sure[29:31, 38:39].any()
     assert sure[26:34, 48:52].all()
