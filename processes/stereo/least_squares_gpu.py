@@ -64,7 +64,7 @@ def _fit(
         off = disparity[other] - (own + by_col * x + by_row * y)
         share = 1 / (1 + off * off * (1 / (TAU_PX * TAU_PX)))
         w = torch.where(inside, share * share * near, 0.0)
-        g = slope[other]
+        g = torch.where(inside, slope[other], 0.0)
         e = torch.where(inside, more[other] + g * off, 0.0)
         wg, wgg = w * g, w * g * g
         terms = (

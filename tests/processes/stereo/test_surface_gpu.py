@@ -257,6 +257,7 @@ def test_planes_lean_alike_as_grey_levels_want(torch: Any, device: str) -> None:
     )
     left += rng.normal(0, 4, left.shape).astype(np.float32)
     left[20:23, 30:40] = np.nan
+    right[10:14, 50:55] = np.nan
     known = rng.random(true.shape) < 0.9
     flatter = (true + 0.1 * (col % 10 - 5) * (col > 9) + rng.normal(0, 0.1, true.shape)).astype(
         np.float32
