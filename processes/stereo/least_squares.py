@@ -11,8 +11,6 @@ in `planes`. Its unknowns are a change of height, of both slopes, and the bright
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
@@ -172,9 +170,3 @@ def _fit(  # type: ignore[no-untyped-def]
                 height[r, c], col[r, c], row[r, c] = d + up, a + a_more, b + b_more
                 sure[r, c] = is_sure(col[r, c], row[r, c], of_col, of_both, of_row)
     return height, col, row, sure
-
-
-def contrast(tones: Any) -> float:
-    """Return by how much the right image's contrasts are less than the left one's."""
-    (left_low, left_high), (right_low, right_high) = tones.left, tones.right
-    return float((left_high - left_low) / (right_high - right_low))

@@ -42,7 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from processes.stereo.census import Seen, Slices, census, window
 from processes.stereo.checks import Reason, compared, settled
-from processes.stereo.least_squares import contrast, fitted
+from processes.stereo.least_squares import fitted
 from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
@@ -205,7 +205,7 @@ def _on_slopes(
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
     if not (hilly | roofs).any():
         return planes
-    aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, contrast(pair.tones))
+    aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, pair.tones.gain)
     roofs = sure & leaning(aligned, known, ROOF)
     hilly |= roofs
     longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)
@@ -337,6 +337,12 @@ class Tones:
         # the tip of the V may lie half a step beyond the last column
         there = np.clip(col + np.rint(disparity[row, col]).astype(int), 0, right.shape[1] - 1)
         return cls(_ends(left[row, col]), _ends(right[row, there]))
+
+    @property
+    def gain(self) -> float:
+        """By how much the left image's contrasts are larger than the right one's."""
+        (left_low, left_high), (right_low, right_high) = self.left, self.right
+        return (left_high - left_low) / max(right_high - right_low, 1e-6)
 
     def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:
         """Return square roots of grey levels: shadows have as much contrast as what is lit.

@@ -23,7 +23,6 @@ from processes.stereo.census import Seen, Slices, window
 from processes.stereo.census_gpu import SeenOn, SlicesOn, census
 from processes.stereo.checks import Reason
 from processes.stereo.checks_gpu import compared, settled
-from processes.stereo.least_squares import contrast
 from processes.stereo.least_squares_gpu import fitted
 from processes.stereo.light import Light, cell_of, light_between
 from processes.stereo.match import (
@@ -136,7 +135,7 @@ def _on_slopes(
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
     if not bool((hilly | roofs).any()):
         return planes
-    aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, contrast(pair.tones))
+    aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, pair.tones.gain)
     roofs = sure & leaning(aligned, known, ROOF)
     hilly |= roofs
     longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from processes.stereo.least_squares import contrast, fitted
+from processes.stereo.least_squares import fitted
 from processes.stereo.match import Tones
 from processes.stereo.planes import Planes
 
@@ -55,7 +55,7 @@ def test_a_roof_found_too_flat_leans_as_it_should(by_col: float, by_row: float) 
 def test_light_is_no_lean() -> None:
     """Twice the contrast, as the tones of both images tell, and a brightness that nobody told."""
     left, right = pair_of(roof(0.2, 0.0), gain=2.0, more=80.0)
-    told = contrast(Tones((0.0, 2000.0), (0.0, 1000.0)))
+    told = Tones((0.0, 2000.0), (0.0, 1000.0)).gain
     found, sure = fitted(roof(0.16, 0.0), EVERYWHERE, EVERYWHERE, left, right, told)
     assert sure[ROOF].all()
     assert np.abs(found.by_col[ROOF] - 0.2).max() < 0.02
