@@ -30,6 +30,8 @@ LONG = (
 )  # fmt: skip
 """Files that take longest; the first of them mostly computes, the second mostly waits."""
 
+ONLINE = {name: os.environ.get(name) for name in OFFLINE}
+
 # how long an example takes says how busy the machine is, and what was compiled
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -60,10 +62,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def network() -> Iterator[None]:
-    """Whatever takes its process offline, as `orograph run` does, does so for one test only."""
-    before = {name: os.environ.get(name) for name in OFFLINE}
+    """What takes its process offline, as `orograph run` does, does so for one test only.
+
+    Or for what fixtures of many tests do before the first of them.
+    """
+    go_online()
     yield
-    for name, value in before.items():
+    go_online()
+
+
+def go_online() -> None:
+    for name, value in ONLINE.items():
         if value is None:
             os.environ.pop(name, None)
         else:
