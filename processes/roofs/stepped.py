@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from processes.core.building import Face, Solid
 from processes.roofs.extrude import STEP_M
 from processes.roofs.planes import LEAST_FACE_M2, LEAST_WALL_M, Planes, RoofUnfit, welded
+from processes.roofs.validity import faults
 
 if TYPE_CHECKING:
     from shapely.geometry import Polygon
@@ -29,13 +30,17 @@ SNAP_MM = 2
 """Steps lower than this are none: they come from rounding. Corners drawn level by so little tilt no
 triangle a centimetre wide by the 20° that would make its face uneven (204); 8 mm did."""
 
+PINCHED = 303
+"""The code of a corner with more than one fan of faces."""
+
 Point = tuple[int, int]
 
 
 def raise_wings(outline: Polygon, base_m: float, wings: Sequence[Wing]) -> Solid:
     """Return the solid between a level and the highest of *wings*, over an outline made by `tidy`.
 
-    Raises RoofUnfit where a face would be a sliver or a wall lower than 0.3 m.
+    Raises RoofUnfit where a face would be a sliver, a wall lower than 0.3 m, or a corner of the
+    roof one where two parts of it only touch.
     """
     pieces = list(_pieces(outline, wings))
     shift = np.round(np.array(outline.bounds[:2]), 3)
@@ -82,7 +87,10 @@ def raise_wings(outline: Polygon, base_m: float, wings: Sequence[Wing]) -> Solid
                 continue
         shell += _wall(p, q, low, upper, lines, table)
     shell.append(_floor(rim, outline, base, table))
-    return Solid(table.vertices(), tuple(shell))
+    solid = Solid(table.vertices(), tuple(shell))
+    if any(fault.code == PINCHED for fault in faults(solid)):
+        raise RoofUnfit("two parts of it meet in one point only")
+    return solid
 
 
 def _pieces(

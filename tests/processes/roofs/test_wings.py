@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shapely.affinity import rotate
 from shapely.geometry import Polygon, box
@@ -109,6 +109,7 @@ def test_flat_wings_of_one_height_are_one_roof():
     turn=st.floats(0, 180),
     kind=st.sampled_from(["gable", "hip"]),
 )
+@example(long=10.0, deep=6.25, wing=6.28125, out=4.0, at=0.5, turn=0.0, kind="gable")
 def test_whatever_is_raised_over_two_wings_is_closed(long, deep, wing, out, at, turn, kind):
     start = at * (long - wing) if long > wing else 0.0
     turned, cells = surface(
