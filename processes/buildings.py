@@ -243,7 +243,7 @@ def _blur(
     outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
 ) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
-    from processes.outlines.crew import each
+    from processes.core.crew import each
     from processes.roofs.blur import blur_of, settled
     from processes.roofs.reconstruct import misfits
 
@@ -269,7 +269,7 @@ def _modelled(
     lod: int,
     blur: Blur,
 ) -> dict[int, Reconstruction]:
-    from processes.outlines.crew import each
+    from processes.core.crew import each
     from processes.roofs.reconstruct import reconstruct
 
     shapes = outlines.geometry.iloc[batch]

@@ -260,8 +260,8 @@ def _drawn(
     block: int,
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
+    from processes.core.crew import each
     from processes.outlines.attached import grown, parts
-    from processes.outlines.crew import each
     from processes.outlines.segment import buildings_only, off_decks
     from processes.outlines.trace import groups
 

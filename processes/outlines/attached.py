@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from processes.core.crew import each
 from processes.outlines import terraces
-from processes.outlines.crew import each
 from processes.outlines.near import nearest
 from processes.outlines.partywalls import BRIGHTNESS, COLOUR, HEIGHT, Reach, Runs, scan
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation

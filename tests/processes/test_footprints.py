@@ -101,7 +101,7 @@ def test_the_number_of_threads_changes_nothing(work, monkeypatch):
     dsm, dtm = scene(work)
     found = []
     for threads in (1, 3):
-        monkeypatch.setattr("processes.outlines.crew.THREADS", threads)
+        monkeypatch.setattr("processes.core.crew.THREADS", threads)
         found.append(made(work, dsm, dtm))
     assert found[0].equals(found[1])
 
