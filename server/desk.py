@@ -21,7 +21,7 @@ from server.execute import Execute
 from server.query import link
 from server.results import Results
 from server.status import OPEN, status_info
-from workers import callbacks, jobs
+from workers import callbacks, jobs, leases
 from workers.jobs import Job
 
 LOG = logging.getLogger("orograph.server")
@@ -110,7 +110,7 @@ class Desk:
 
     def _reap(self) -> None:
         with self.pool.connection() as conn:
-            lost = [jobs.get(conn, job_id) for job_id, _ in jobs.reap(conn)]
+            lost = [jobs.get(conn, job_id) for job_id, _ in leases.reap(conn)]
         for job in filter(None, lost):
             LOG.warning("job %s lost its worker: sent again", job.id)
             self._senders.submit(self._send, job)

@@ -72,6 +72,7 @@ def network() -> Iterator[None]:
 
 
 def go_online() -> None:
+    """Give this process the network that it had when the tests began."""
     for name, value in ONLINE.items():
         if value is None:
             os.environ.pop(name, None)

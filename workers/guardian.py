@@ -36,7 +36,7 @@ from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError as BrokerDown
 from pydantic import ValidationError
 
-from workers import jobs
+from workers import leases
 from workers.app import TASK, celery_app, enqueue
 from workers.offline import go_offline
 from workers.settings import WorkerSettings
@@ -146,14 +146,14 @@ def _guard(settings: WorkerSettings) -> int:
                     [sys.executable, "-m", "workers.guardian", "--pool", name]
                 )
                 silence.ends()
-            turns.take(partial(jobs.appear, worker=name, queues=settings.queues))
+            turns.take(partial(leases.appear, worker=name, queues=settings.queues))
             turns.take(partial(watch, worker=name, celery_pid=celery.pid))
             stopped.wait(TURN_S)
     finally:
         if celery is not None:
             _end(celery)
-        turns.take(lambda connection: jobs.release(connection, name))
-        turns.take(lambda connection: jobs.disappear(connection, name))
+        turns.take(lambda connection: leases.release(connection, name))
+        turns.take(lambda connection: leases.disappear(connection, name))
     return 0
 
 
@@ -165,7 +165,7 @@ def _deliver(settings: WorkerSettings, name: str, silence: Silence, stopped: Sto
 
     def turn(connection: psycopg.Connection[Any]) -> None:
         waiting = deliver(connection, app, settings.queues)
-        if waiting and not jobs.held(connection, name):
+        if waiting and not leases.held(connection, name):
             silence.goes_on()
         else:
             silence.ends()
@@ -242,11 +242,11 @@ class Stopped:
 
 def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> None:
     """Renew the leases of jobs whose process lives, end the others, end what nobody wants."""
-    held = jobs.held(connection, worker)
+    held = leases.held(connection, worker)
     living = held & set(_living(celery_pid))
-    jobs.renew(connection, worker, sorted(living))
-    jobs.expire(connection, worker, sorted(held - living))
-    for pid in jobs.unwanted(connection, worker, DISMISSED_GRACE_S):
+    leases.renew(connection, worker, sorted(living))
+    leases.expire(connection, worker, sorted(held - living))
+    for pid in leases.unwanted(connection, worker, DISMISSED_GRACE_S):
         if pid in living:
             log.info("process %s still computes a dismissed job: ending it", pid)
             os.kill(pid, signal.SIGKILL)
@@ -257,10 +257,10 @@ def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[s
 
     Says whether messages wait in *queues*.
     """
-    for job_id, queue in jobs.reap(connection):
+    for job_id, queue in leases.reap(connection):
         log.warning("job %s lost its worker: sent again", job_id)
         enqueue(app, job_id, queue)
-    for job_id, queue in jobs.stranded(connection):
+    for job_id, queue in leases.stranded(connection):
         log.warning("job %s waited for a worker that is gone: now for one with %s", job_id, queue)
         enqueue(app, job_id, queue)
     try:
@@ -269,7 +269,7 @@ def deliver(connection: psycopg.Connection[Any], app: Celery, queues: Sequence[s
         log.warning("the broker is away: %s", error)
         return False
     for queue in (queue for queue, messages in waiting.items() if messages == 0):
-        for job_id in jobs.forgotten(connection, queue):
+        for job_id in leases.forgotten(connection, queue):
             log.warning("job %s lost its message: sent again", job_id)
             enqueue(app, job_id, queue)
     return any(waiting.values())

@@ -19,7 +19,7 @@ from shapely.geometry import box
 
 from server.local import FOLDERS
 from server.settings import Settings
-from workers import jobs
+from workers import jobs, leases
 from workers.app import celery_app, enqueue
 
 
@@ -50,7 +50,7 @@ class Bench:
 
     def present(self, *queues: str) -> None:
         end = time.monotonic() + 40
-        while not jobs.served(self.conn) >= set(queues):
+        while not leases.served(self.conn) >= set(queues):
             assert time.monotonic() < end, f"no worker serves {queues}: {self.log()}"
             time.sleep(0.05)
 
@@ -114,3 +114,10 @@ def snare() -> Iterator[Callable[[Path], Path]]:
         inside.settimeout(0.2)
         with pytest.raises(TimeoutError):
             inside.accept()
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a database of the test's own."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection

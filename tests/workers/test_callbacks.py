@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-import pytest
 
 from workers import callbacks, jobs
 
 Conn = psycopg.Connection[Any]
 ALL = {name: f"https://maps.example/{name}" for name in set(callbacks.MEMBERS.values())}
-
-
-@pytest.fixture
-def conn(database: str) -> Iterator[Conn]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 def job(conn: Conn, wants: dict[str, str] = ALL) -> jobs.Job:

@@ -214,8 +214,8 @@ def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
 def test_a_pool_that_takes_no_message_is_started_again(
     alone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = "from workers import guardian, jobs\n"
-    impatient += "guardian.DEAF_S, jobs.RESEND_S = 6.0, 1.0\n"
+    impatient = "from workers import guardian, leases\n"
+    impatient += "guardian.DEAF_S, leases.RESEND_S = 6.0, 1.0\n"
     impatient += "guardian.main([])"
     monkeypatch.setenv("OROGRAPH_DATA", str(alone.settings.data))
     monkeypatch.setenv("OROGRAPH_DATABASE_URL", str(alone.settings.database_url))
