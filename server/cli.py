@@ -77,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     from processes.core.process import Device
     from workers.offline import go_offline
     from workers.reader import Reader, names
-    from workers.workspace import LocalWorkspace, finished
+    from workers.results import finished
+    from workers.workspace import LocalWorkspace
 
     go_offline()
     process = PROCESSES.get(options.process)

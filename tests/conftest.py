@@ -209,7 +209,8 @@ def product_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from processes.roofs.extrude import extrude, tidy
     from workers.publish import keep
     from workers.reader import Reader
-    from workers.workspace import LocalWorkspace, results
+    from workers.results import results
+    from workers.workspace import LocalWorkspace
 
     class Made(Outputs):
         dsm: Asset

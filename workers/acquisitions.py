@@ -17,8 +17,8 @@ from typing import Any
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import ImageRef, StacObject
 from processes.core.raster import Image, RasterSource
-from workers.cog import Masked, RasterFile, has_collar
 from workers.metadata import facts_of
+from workers.rasters import Masked, RasterFile, has_collar
 from workers.reader import Reader, path_of
 
 MAX_DOCUMENT_BYTES = 16 * 2**20

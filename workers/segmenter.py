@@ -11,7 +11,7 @@ import numpy as np
 
 from processes.core.errors import GridMismatch, InvalidInput
 from processes.semantics.modelcard import ONNX, SAFETENSORS, card_of
-from workers.cog import RasterFile
+from workers.rasters import RasterFile
 
 if TYPE_CHECKING:
     from processes.semantics.network import UNet

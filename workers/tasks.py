@@ -19,7 +19,8 @@ from processes.core.process import Device, Process
 from workers import jobs
 from workers.publish import has_files, is_kept, keep, publish
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, finished
+from workers.results import finished
+from workers.workspace import LocalWorkspace
 
 REPORT_EVERY_S = 0.5
 MAX_DETAIL = 2000

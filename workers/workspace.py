@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -41,9 +39,11 @@ from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.aside import Aside
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
-from workers.cog import BlockFile, RasterFile
+from workers.cog import BlockFile
 from workers.program import program
+from workers.rasters import RasterFile
 from workers.reader import Reader
+from workers.results import finished, keep, restored
 
 if TYPE_CHECKING:
     import geopandas
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from workers.points import PointFile
 
 MAX_TEXT_BYTES = 64 * 2**20
-TREE = "tileset.json"
 
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
@@ -105,11 +104,11 @@ class LocalWorkspace:
             on_progress=lambda part, message: self._on_progress(start + span * part, message),
         )
         key = self.key(process, inputs)
-        outputs = _restored(self._steps, key, process, folder)
+        outputs = restored(self._steps, key, process, folder)
         if outputs is None:
             outputs = process.run(inputs, inner)
             finished(outputs, folder)
-            _kept(self._steps, key, outputs, folder)
+            keep(self._steps, key, outputs, folder)
         self._fraction = start + span
         return outputs  # type: ignore[no-any-return]  # restored or run: both are Out
 
@@ -364,49 +363,6 @@ class LocalWorkspace:
         return Asset(href=str(path), type=COPC), Asset(href=str(tree), type=TILESET)
 
 
-def finished(outputs: Outputs, folder: Path) -> dict[str, Any]:
-    """Return the results, and remove from *folder* what is none of them: intermediate files."""
-    values = results(outputs, folder)
-    wanted = [folder / value["href"] for value in values.values() if _is_file(value)]
-    # the tiles of a tileset lie beside and below it
-    _keep_only({path.parent if path.name == TREE else path for path in wanted}, folder)
-    return values
-
-
-def _keep_only(wanted: set[Path], folder: Path) -> None:
-    """Remove what is below *folder* and neither among *wanted* nor below one of them."""
-    for path in folder.iterdir():
-        if path in wanted:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            _keep_only(wanted, path)
-            if not any(path.iterdir()):
-                path.rmdir()
-        else:
-            path.unlink()
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("href"), str)
-
-
-def results(outputs: Outputs, folder: Path) -> dict[str, Any]:
-    """Return output id → value or {"href", "type"} with hrefs relative to *folder*."""
-
-    def relative(value: Any) -> Any:
-        if isinstance(value, Asset):
-            return {
-                "href": str(Path(value.href).relative_to(folder)),
-                "type": value.type or "application/octet-stream",
-            }
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude_none=True)
-        return value
-
-    values = {name: relative(getattr(outputs, name)) for name in type(outputs).model_fields}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -426,33 +382,3 @@ def _offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
     if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
         raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
     return round(float(row)), round(float(col))
-
-
-def _restored(steps: Path | None, key: str, process: Process[Any, Any], folder: Path) -> Any:
-    """Bring the files of an earlier equal step into *folder* by hard links, or return None."""
-    kept = steps / key if steps else None
-    if kept is None or not (kept / "outputs.json").is_file():
-        return None
-    shutil.copytree(kept, folder, copy_function=os.link, dirs_exist_ok=True)
-    described: Mapping[str, Any] = json.loads((folder / "outputs.json").read_text())
-    (folder / "outputs.json").unlink()
-
-    def absolute(value: Any) -> Any:
-        if isinstance(value, dict) and "href" in value:
-            return value | {"href": str(folder / value["href"])}
-        return value
-
-    return process.outputs.model_validate({k: absolute(v) for k, v in described.items()})
-
-
-def _kept(steps: Path | None, key: str, outputs: Outputs, folder: Path) -> None:
-    if steps is None or (steps / key).exists():
-        return
-    part = steps / f"{key}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(folder, part, copy_function=os.link)
-    (part / "outputs.json").write_text(json.dumps(results(outputs, folder)))
-    try:
-        part.rename(steps / key)
-    except OSError:  # another worker was first with the same step
-        shutil.rmtree(part)

@@ -12,7 +12,8 @@ from processes.core.errors import Cancelled, InvalidInput
 from processes.echo import ECHO
 from server.dialect import oas30
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, results
+from workers.results import results
+from workers.workspace import LocalWorkspace
 
 
 def work(folder: Path, **how: Any) -> LocalWorkspace:

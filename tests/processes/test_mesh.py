@@ -16,7 +16,8 @@ from processes.core.process import TILESET, Asset, Layer
 from processes.core.raster import Grid, Raster
 from processes.mesh import MESH, MeshInputs
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, finished
+from workers.results import finished
+from workers.workspace import LocalWorkspace
 
 GRID = Grid("EPSG:32631", Affine(0.5, 0, 431000.0, 0, -0.5, 5290100.0), 700, 600)
 

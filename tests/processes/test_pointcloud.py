@@ -18,7 +18,8 @@ from processes.core.process import COPC, TILESET
 from processes.dsm import DSM
 from processes.pointcloud import POINTCLOUD, PointcloudOutputs
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, finished
+from workers.results import finished
+from workers.workspace import LocalWorkspace
 
 AOI = {
     "type": "Polygon",

@@ -170,7 +170,7 @@ def test_the_bundle_of_a_shifted_sensor_model_is_put_together_by_both(
 ) -> None:
     from processes.stereo.pansharpen import Sharpened
     from processes.stereo.rpc import read_document
-    from workers.cog import RasterFile
+    from workers.rasters import RasterFile
 
     bundle(village, tmp_path, "left")
     # the colours begin two of their pixels later

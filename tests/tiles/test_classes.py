@@ -15,7 +15,8 @@ from processes.segment import CODES, COLOURS, SegmentOutputs
 from tiles import raster
 from workers.publish import keep
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, results
+from workers.results import results
+from workers.workspace import LocalWorkspace
 
 KEY = "fedcba9876543210fedcba9876543210"
 

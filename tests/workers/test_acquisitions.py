@@ -15,7 +15,7 @@ from processes.buildings import BUILDINGS
 from processes.core.errors import AssetMissing, AssetUnreadable, EmptyItem
 from processes.core.process import Asset, StacObject
 from workers.acquisitions import MOST_IMAGES, MOST_MASKS, acquisitions, is_stac
-from workers.cog import RasterFile
+from workers.rasters import RasterFile
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 

@@ -25,8 +25,8 @@ from processes.dsm import DSM, DsmOutputs
 from processes.pointcloud import POINTCLOUD
 from workers import blocks
 from workers.blocks import ClusterUnavailable, Values, Window, on_threads, windows
-from workers.cog import RasterFile
 from workers.offline import OFFLINE
+from workers.rasters import RasterFile
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 

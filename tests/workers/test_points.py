@@ -17,7 +17,8 @@ from processes.core.process import COPC, TILESET, Asset, Layer, Outputs, PointLa
 from processes.core.raster import POINT, Grid, Points, Raster
 from workers.points import PointFile, _Cube, wkt, write_points
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, finished
+from workers.results import finished
+from workers.workspace import LocalWorkspace
 
 GRID = Grid("EPSG:32631", Affine(0.5, 0, 431_000, 0, -0.5, 5_290_300), 600, 1100)
 """550 m by 300 m: three squares by two of the octree."""

@@ -17,9 +17,11 @@ from shapely.geometry import box
 from processes.core.errors import AssetMissing, GridMismatch, InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process
 from processes.core.raster import Grid, Raster
-from workers.cog import CACHE, TILE_PX, BlockFile
+from workers.cog import TILE_PX, BlockFile
+from workers.rasters import CACHE
 from workers.reader import Reader
-from workers.workspace import LocalWorkspace, finished, results
+from workers.results import finished, results
+from workers.workspace import LocalWorkspace
 
 GRID = Grid.covering((431000, 5290000, 431150, 5290100), 0.5, "EPSG:32631")
 
