@@ -209,6 +209,50 @@ def markdown(scene: str, figures: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+SUMMARY: dict[str, list[tuple[str, str, str]]] = {
+    "DSM completeness within 1 m": [("DSM", "completeness_1m", "{:.3f}")],
+    "– buildings / ground": [
+        ("DSM building", "completeness_1m", "{:.3f}"),
+        ("DSM ground", "completeness_1m", "{:.3f}"),
+    ],
+    "– within 1.5 m of building edges": [
+        ("DSM ≤ 1.5 m from building edges", "completeness_1m", "{:.3f}")
+    ],
+    "– trees": [("DSM tree", "completeness_1m", "{:.3f}")],
+    "DSM NMAD / RMSE (m)": [("DSM", "nmad_m", "{:.2f}"), ("DSM", "rmse_m", "{:.2f}")],
+    "heights within their stated 90 % error": [("confidence", "held_share", "{:.1%}")],
+    "DTM RMSE (m)": [("DTM", "rmse_m", "{:.2f}")],
+    "footprints F1 at IoU 0.5 / mean IoU": [
+        ("footprints", "f1", "{:.3f}"),
+        ("footprints", "mean_iou", "{:.3f}"),
+    ],
+    "buildings, median height error (m)": [("buildings", "median_error_m", "{:.2f}")],
+    "roofs, mean error over both outlines (m)": [("roofs", "mae_union_m", "{:.2f}")],
+}
+"""Row → its figures: (part, figure, how it is written)."""
+
+
+def summary(scenes: dict[str, dict[str, Any]]) -> str:
+    """Return the main figures of all scenes side by side, as Markdown."""
+    parts = {
+        name: {**figures["heights"], "confidence": figures.get("claims", {}).get("all", {})}
+        | {part: figures.get(part, {}) for part in ("footprints", "buildings", "roofs")}
+        for name, figures in scenes.items()
+    }
+    lines = ["| | " + " | ".join(f"`{name}`" for name in scenes) + " |"]
+    lines.append("|---" + "|---:" * len(scenes) + "|")
+    for row, wanted in SUMMARY.items():
+        cells = (
+            " / ".join(
+                text.format(has[part][key]) if key in has.get(part, {}) else "–"
+                for part, key, text in wanted
+            )
+            for has in parts.values()
+        )
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
 def _number(value: float) -> str:
     if isinstance(value, int):
         return str(value)
@@ -239,6 +283,7 @@ def main() -> None:
             figures = figures_of(scene, truth_of(scene), products)
             report["scenes"][name] = figures
             print(markdown(name, figures), flush=True)
+    print(summary(report["scenes"]))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
 
