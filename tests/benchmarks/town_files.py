@@ -48,8 +48,9 @@ def written(
         (truth / f"{name}_true_RPC.TXT").write_text(rpc_text(model))
         off = {**model, "LINE_OFF": model["LINE_OFF"] + bias[0],
                "SAMP_OFF": model["SAMP_OFF"] + bias[1]}  # fmt: skip
-        (out / f"{name}_RPC.TXT").write_text(rpc_text(off))
+        # before its model: GDAL removes that with an image it writes anew
         _image(out / f"{name}.tif", images[name])
+        (out / f"{name}_RPC.TXT").write_text(rpc_text(off))
         item = _item(sitting, name, view, place, to_lonlat)
         (out / f"{name}.json").write_text(json.dumps(item, indent=1))
         features.append(item)

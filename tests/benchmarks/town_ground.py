@@ -137,7 +137,10 @@ def _finer(coarse: Floats, count: int) -> NDArray[np.float32]:
     """Return a field of metre cells at the lattice's centres."""
     at = ((np.arange(count) + 0.5) * CELL_M).astype(np.float32)
     col, row = np.meshgrid(at, at)
-    return np.asarray(cv2.remap(coarse.astype(np.float32), col, row, cv2.INTER_CUBIC))
+    edge = cv2.BORDER_REPLICATE  # else high towns stand behind a wall
+    return np.asarray(
+        cv2.remap(coarse.astype(np.float32), col, row, cv2.INTER_CUBIC, borderMode=edge)
+    )
 
 
 def brightness(rng: Generator, place: Lattice) -> NDArray[np.float32]:
