@@ -8,7 +8,7 @@ footprints, with the reason, and is counted in the report.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,8 +17,10 @@ from pydantic import Field
 
 from processes.core.building import Attribute, BuildingModel, Solid
 from processes.core.errors import AssetUnreadable, InvalidInput, UnknownCrs
+from processes.core.origin import Origin
 from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
+from processes.semantics.scene import offset
 
 if TYPE_CHECKING:
     import geopandas
@@ -39,6 +41,7 @@ AT_ONCE = 10
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, but for their whole part, are spread evenly however many there are."""
 LOD_NAMES = {1: "1.2", 2: "2.0"}
+Bounds = tuple[float, float, float, float]
 HEIGHTS = ("ground_m", "min_m", "mean_m", "median_m", "max_m", "roof_m", "height_m", "base_m")
 
 
@@ -48,6 +51,11 @@ class BuildingsInputs(Inputs):
     footprints: Asset = Field(description="Building outlines: polygons, holes are courtyards.")
     dsm: Asset = Field(description="Surface heights, one band, ellipsoidal metres.")
     dtm: Asset = Field(description="Ground heights, one band, ellipsoidal metres.")
+    ortho_mask: Asset | None = Field(
+        default=None,
+        description="Where heights come from, as process dsm says, on the grid of dsm: of roofs, "
+        "what was filled says nothing.",
+    )
     lod: Literal[1, 2] = Field(
         default=2,
         description="Level of detail: 1 for blocks with a flat roof, 2 for shed, gable, hip and "
@@ -86,6 +94,27 @@ class BuildingsOutputs(Outputs):
     )
 
 
+@dataclass(frozen=True)
+class Surface:
+    """Heights, and where they come from if that is known.
+
+    Without those that were filled, MAE over the union of `suburb` is .020, of `hilly` .015 m less,
+    of `village` .005 more, of `dense`, `quarter` and `tri` .001 less; types .00 to .02 better.
+    """
+
+    dsm: RasterSource
+    origins: RasterSource | None
+
+    def read(self, bounds: Bounds) -> Raster:
+        """Return the heights around *bounds* that were measured."""
+        heights = _read(self.dsm, bounds, "dsm")
+        if self.origins is None:
+            return heights
+        grid = heights.grid
+        codes = self.origins.read(*offset(self.origins, grid), *grid.shape, bands=(0,))[0]
+        return Raster(np.where(codes > Origin.SEEN, np.float32(np.nan), heights.values), grid)
+
+
 def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     """Model every building, write the products."""
     import pandas as pd
@@ -93,21 +122,22 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     from processes.roofs.blur import SHARP
     from processes.roofs.cityjson import cityjson
 
-    dsm, dtm = work.open_raster(inputs.dsm), work.open_raster(inputs.dtm)
-    crs = _grid(dsm, "dsm").crs
+    origins = work.open_raster(inputs.ortho_mask) if inputs.ortho_mask else None
+    surface, dtm = Surface(work.open_raster(inputs.dsm), origins), work.open_raster(inputs.dtm)
+    crs = _grid(surface.dsm, "dsm").crs
     given = work.read_vector(inputs.footprints)
     outlines = _on(given, crs)
     if inputs.earlier:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     misplaced = _misplaced(outlines)
-    blur = _blur(outlines, misplaced, dsm) if inputs.lod == 2 else SHARP
+    blur = _blur(outlines, misplaced, surface) if inputs.lod == 2 else SHARP
     parts = [_table(outlines, misplaced, inputs.lod)]
 
     def models() -> Iterator[BuildingModel]:
         done = len(misplaced)
         for batch in _batches(outlines, misplaced):
             work.progress(0.9 * done / len(outlines), f"{done} of {len(outlines)} buildings")
-            found = _modelled(outlines, batch, dsm, dtm, inputs.lod, blur)
+            found = _modelled(outlines, batch, surface, dtm, inputs.lod, blur)
             parts.append(_table(outlines, found, inputs.lod))
             yield from _models(parts[-1], found)
             done += len(batch)
@@ -240,7 +270,7 @@ def _batches(
 
 
 def _blur(
-    outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], dsm: RasterSource
+    outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], surface: Surface
 ) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
     from processes.core.crew import each
@@ -252,9 +282,7 @@ def _blur(
     anywhere = spread[np.argsort(np.arange(len(spread)) * GOLDEN % 1)]
     found: list[list[float]] = []
     for some in np.split(anywhere, range(AT_ONCE, len(anywhere), AT_ONCE)):
-        shapes = [
-            (shape, _read(dsm, shape.bounds, "dsm")) for shape in outlines.geometry.iloc[some]
-        ]
+        shapes = [(shape, surface.read(shape.bounds)) for shape in outlines.geometry.iloc[some]]
         found += [costs for costs in each(lambda one: misfits(*one), shapes) if costs is not None]
         if settled(found):
             break
@@ -264,7 +292,7 @@ def _blur(
 def _modelled(
     outlines: geopandas.GeoDataFrame,
     batch: NDArray[np.int64],
-    dsm: RasterSource,
+    surface: Surface,
     dtm: RasterSource,
     lod: int,
     blur: Blur,
@@ -274,12 +302,12 @@ def _modelled(
 
     shapes = outlines.geometry.iloc[batch]
     bounds = tuple(shapes.total_bounds.tolist())
-    surface, ground = _read(dsm, bounds, "dsm"), _read(dtm, bounds, "dtm")
-    models = each(lambda shape: reconstruct(shape, surface, ground, lod, blur=blur), shapes)
+    measured, ground = surface.read(bounds), _read(dtm, bounds, "dtm")
+    models = each(lambda shape: reconstruct(shape, measured, ground, lod, blur=blur), shapes)
     return dict(zip(batch.tolist(), models, strict=True))
 
 
-def _read(source: RasterSource, bounds: tuple[float, float, float, float], name: str) -> Raster:
+def _read(source: RasterSource, bounds: Bounds, name: str) -> Raster:
     from processes.roofs.heights import window_over
 
     grid = _grid(source, name)

@@ -108,6 +108,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
             footprints=outlines.footprints,
             dsm=surface.dsm,
             dtm=ground.dtm,
+            ortho_mask=surface.ortho_mask,
             ortho=ortho if inputs.roofs_from_ortho else None,
             earlier=inputs.earlier,
             lod=inputs.lod,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import geopandas
 import numpy as np
@@ -11,8 +12,9 @@ from affine import Affine
 from shapely.geometry import Point, Polygon, box
 
 from processes.buildings import BUILDINGS, BuildingsInputs
-from processes.core.errors import UnknownCrs
-from processes.core.process import Asset
+from processes.core.errors import GridMismatch, UnknownCrs
+from processes.core.origin import Origin
+from processes.core.process import Asset, Layer
 from processes.core.raster import Grid, Raster
 from processes.roofs.heights import NoHeights, inset_of, under
 from workers.reader import Reader
@@ -60,8 +62,8 @@ def models(work, tmp_path):
     def run(frame, **options):
         path = tmp_path / "outlines.parquet"
         frame.to_parquet(path)
-        options = {"lod": 1} | options
-        inputs = BuildingsInputs(footprints=Asset(href=str(path)), dsm=dsm, dtm=dtm, **options)
+        options = {"lod": 1, "dsm": dsm} | options
+        inputs = BuildingsInputs(footprints=Asset(href=str(path)), dtm=dtm, **options)
         made = BUILDINGS.run(inputs, work)
         city = json.loads(work.read_text(made.cityjson))
         tileset = json.loads(work.read_text(made.tileset))
@@ -100,6 +102,30 @@ def test_level_two_gives_the_house_its_gable(models):
     _, house, court = (city["CityObjects"][name]["geometry"][0] for name in table.id)
     assert house["lod"] == "2.0"
     assert [len(face) for face in court["boundaries"][0]].count(2) == 2
+
+
+def test_of_a_roof_what_was_filled_says_nothing(models, work):
+    void = box(431010, 5290020, 431022, 5290030), HOUSE
+    x, y = GRID.xy(*np.mgrid[0 : GRID.height, 0 : GRID.width])
+    lost = _over(void[0], x, y) | _over(void[1], x, y)
+    filled = Raster(np.where(lost, np.float32(GROUND_M + 0.5), surface().values), GRID)
+    codes = np.where(lost, Origin.FILLED_OCCLUSION, Origin.SEEN).astype(np.uint8)
+    told = {
+        "dsm": work.write_raster("filled", filled),
+        "ortho_mask": work.write_raster(Layer("origin", "uint8"), Raster(codes, GRID)),
+    }
+    table, _, _ = models(outlines([FLAT, HOUSE]), lod=2, **told)
+    assert (table.roof_type[0], table.roof_m[0]) == ("flat", 147.5)
+    assert table.reason[1] == "no surface heights under the outline"
+    untold, _, _ = models(outlines([FLAT, HOUSE]), lod=2, dsm=told["dsm"])
+    assert untold.roof_m[0] != 147.5
+
+
+def test_where_heights_come_from_must_be_said_on_their_own_cells(models, work):
+    aside = replace(GRID, transform=GRID.transform @ Affine.translation(0.4, 0.0))
+    codes = Raster(np.full(GRID.shape, Origin.SEEN, np.uint8), aside)
+    with pytest.raises(GridMismatch):
+        models(outlines([FLAT]), ortho_mask=work.write_raster(Layer("origin", "uint8"), codes))
 
 
 def test_a_roof_that_fits_no_shape_becomes_a_block_with_a_reason(models):
