@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from processes.outlines.arrangement import Fit, fit
+from processes.outlines.rings import rings
 from processes.outlines.trace import (
     Contour,
     Group,
@@ -141,22 +142,26 @@ def drawn(shapes: Sequence[Shape], size: tuple[int, ...]) -> NDArray[np.int32]:
 
 def polygons(fitted: Fit, group: Group) -> dict[int, list[Any]]:
     """Return the polygons of each part: unions of cells, exactly touching, without idle points."""
-    rows, cols = group.labels.shape
-    frame = shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)
-    reach = 2.0 * (rows + cols)
-    foot = fitted.lines[:, :2] * fitted.lines[:, 2:]
-    along = np.stack([-fitted.lines[:, 1], fitted.lines[:, 0]], axis=1) * reach
-    through: Any = shapely.linestrings(np.stack([foot - along, foot + along], axis=1))
-    noded = shapely.union_all([*shapely.intersection(frame, through), frame.boundary])
-    cells = shapely.get_parts(shapely.polygonize([noded]))
-    middles = shapely.get_coordinates(shapely.centroid(cells))
-    parts = _labels(fitted, group, middles)
-    shared = _branching(cells, parts)
-    found: dict[int, list[Any]] = {}
-    for part in np.unique(parts[parts > 0]):
-        whole = shapely.coverage_union_all(cells[parts == part])
-        found[int(part)] = [_without_idle_points(p, shared) for p in shapely.get_parts(whole)]
-    return found
+    shells: dict[int, list[Any]] = {}
+    holes: dict[int, list[Floats]] = {}
+    for part, points, area in rings(fitted, group.labels):
+        if area > 0:
+            shells.setdefault(part, []).append(shapely.Polygon(points))
+        else:
+            holes.setdefault(part, []).append(points)
+    return {
+        part: _holed(shells[part], holes[part]) if part in holes else shells[part]
+        for part in sorted(shells)
+    }
+
+
+def _holed(shells: list[Any], holes: list[Floats]) -> list[Any]:
+    """Return the shells, each with its holes: those of the smallest around them."""
+    own: list[list[Floats]] = [[] for _ in shells]
+    for hole in holes:
+        around = [n for n, shell in enumerate(shells) if shell.covers(shapely.Polygon(hole))]
+        own[min(around, key=lambda n: shells[n].area)].append(hole)
+    return [shapely.Polygon(s.exterior, found) for s, found in zip(shells, own, strict=True)]
 
 
 def _best_lines(group: Group, outline: Contour, taste: Taste) -> tuple[str, Fit] | None:
@@ -277,43 +282,6 @@ def _without_small_yards(polygon: Any, yard_px: float, every: list[Any]) -> Any:
         if taken or yard.area >= yard_px:
             kept.append(ring)
     return shapely.Polygon(polygon.exterior, kept)
-
-
-def _labels(fitted: Fit, group: Group, middles: Floats) -> NDArray[np.int_]:
-    """Return the labels of the cells that hold these points (x, y)."""
-    sides = middles @ fitted.lines[:, :2].T > fitted.lines[:, 2]
-    names = (sides.astype(np.int64) << np.arange(len(fitted.lines))).sum(axis=1)
-    at = np.minimum(np.searchsorted(fitted.names, names), len(fitted.names) - 1)
-    # a cell too small to hold the middle of any raster cell has no name
-    rows, cols = group.labels.shape
-    row = np.clip(np.round(middles[:, 1]).astype(int), 0, rows - 1)
-    col = np.clip(np.round(middles[:, 0]).astype(int), 0, cols - 1)
-    return np.where(fitted.names[at] == names, fitted.labels[at], group.labels[row, col])
-
-
-def _branching(cells: Any, parts: NDArray[np.int_]) -> set[tuple[float, float]]:
-    """Return the points where three labels meet: both neighbours keep them."""
-    corners, cell = shapely.get_coordinates(cells, return_index=True)
-    around: dict[tuple[float, float], set[int]] = {}
-    for point, part in zip(map(tuple, corners.tolist()), parts[cell].tolist(), strict=True):
-        around.setdefault(point, set()).add(part)
-    return {point for point, labels in around.items() if len(labels) > 2}
-
-
-def _without_idle_points(polygon: Any, shared: set[tuple[float, float]]) -> Any:
-    shell = _turning(polygon.exterior, shared)
-    return shapely.Polygon(shell, [_turning(ring, shared) for ring in polygon.interiors])
-
-
-def _turning(ring: Any, shared: set[tuple[float, float]]) -> Floats:
-    points = shapely.get_coordinates(ring)[:-1]
-    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    turn = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0])
-    scale = np.hypot(*before.T) * np.hypot(*after.T)
-    keep = turn > 1e-6 * np.maximum(scale, 1e-9)
-    keep |= np.array([tuple(point) in shared for point in points.tolist()])
-    kept: Floats = points[keep] if keep.sum() >= 3 else points
-    return kept
 
 
 def _cell_polygon(mask: NDArray[np.bool_]) -> Any:

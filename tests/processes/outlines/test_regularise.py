@@ -5,11 +5,14 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 from scipy import ndimage
 from shapely import affinity
 
+from processes.outlines.arrangement import fit
 from processes.outlines.regularise import Taste, drawn, outlined, regularise, separated
-from processes.outlines.trace import contour, groups, orientation
+from processes.outlines.regularise import polygons as arranged
+from processes.outlines.trace import Group, contour, groups, orientation
 
 TASTE = Taste(0.5)
 RECTANGLE = shapely.box(-14, -9, 14, 9)
@@ -164,3 +167,34 @@ def test_drawing_a_polygon_takes_the_cells_whose_middle_it_holds():
         polygon = moved
 
     np.testing.assert_array_equal(drawn([Drawn], group.labels.shape), group.labels)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_outlines_of_any_cells_between_lines_are_theirs(seed):
+    """Polygons cover what `fit` gave their label, overlap nowhere, and are valid."""
+    random = np.random.default_rng(seed)
+    row, col = np.mgrid[:40, :50]
+    labels = np.zeros((40, 50), np.int32)
+    for number in range(1, 4):
+        turn = random.choice([0.0, 0.3, random.uniform(0, np.pi)])
+        x, y = col - random.uniform(12, 38), row - random.uniform(12, 28)
+        along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        labels[(abs(along) < random.uniform(3, 12)) & (abs(across) < random.uniform(3, 9))] = number
+    turns = random.choice([0.0, np.pi / 2, 0.3, 0.3 + np.pi / 2, 1.1], 9)
+    through = random.uniform([8, 8], [42, 32], (9, 2))
+    normals = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    lines = np.column_stack([normals, (normals * through).sum(axis=1)])
+    group = Group(labels, 0, 0)
+    fitted = fit(labels, lines, 0.0)
+    found = arranged(fitted, group)
+    every = [polygon for part in found.values() for polygon in part]
+    assert all(polygon.is_valid for polygon in every)
+    assert shapely.union_all(every).area == pytest.approx(sum(p.area for p in every))
+    sides = np.stack([col, row], axis=-1) @ fitted.lines[:, :2].T - fitted.lines[:, 2]
+    clear = (abs(sides) > 1e-6).all(axis=-1)
+    names = ((sides > 0).astype(np.int64) << np.arange(len(fitted.lines))).sum(axis=-1)
+    wanted = fitted.labels[np.searchsorted(fitted.names, names)]
+    for part in range(4):
+        inside = shapely.contains_xy(shapely.MultiPolygon(found.get(part, [])), col, row)
+        assert_array_equal(inside[clear], (wanted == part)[clear] & (part > 0))
