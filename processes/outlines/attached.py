@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -165,11 +166,10 @@ def cuts(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> list[Cut]
     for angle in _directions(outline, cell_m):
         found += _walls(scan(mask, features, angle, cell_m, signs.reach), cell_m, signs)
     found.sort(key=lambda cut: -cut.strength)
-    kept: list[Cut] = []
-    for cut in found:
-        if all(_apart(cut, other, signs.min_width_m / cell_m) for other in kept):
-            kept.append(cut)
-    return kept
+    if not found:
+        return []
+    kept = _apart(np.stack([cut.ends for cut in found]), signs.min_width_m / cell_m)
+    return [cut for cut, far in zip(found, kept.tolist(), strict=True) if far]
 
 
 def _features(surface: Floats, bands: Mapping[str, Floats], mask: Mask) -> NDArray[np.float32]:
@@ -232,17 +232,29 @@ def _directions(outline: Contour, cell_m: float) -> list[float]:
 def _walls(runs: Runs, cell_m: float, signs: Signs) -> list[Cut]:
     """Return the cuts of one direction that are walls, each at the middle of those alike."""
     strength = _strength(runs, cell_m, signs)
+    # the gap hides where the wall is: the middle of those that show it as well
+    off = _middles(runs.col, runs.rows, strength, 2.0 / cell_m)
     found = []
     for index in np.flatnonzero(strength > 1.0).tolist():
-        # the gap hides where the wall is: the middle of those that show it as well
-        alike = np.abs(runs.col - runs.col[index]) <= 2.0 / cell_m
-        alike &= strength > 0.85 * strength[index]
-        alike &= (runs.rows[:, 0] < runs.rows[index, 1]) & (runs.rows[:, 1] > runs.rows[index, 0])
-        off = float(np.average(runs.col[alike], weights=strength[alike])) - runs.col[index]
         along = runs.ends[index, 1] - runs.ends[index, 0]
         across = np.array([along[1], -along[0]]) / np.hypot(*along)
-        found.append(Cut(runs.ends[index] + off * across, float(strength[index])))
+        found.append(Cut(runs.ends[index] + off[index] * across, float(strength[index])))
     return found
+
+
+@njit(cache=True, nogil=True)
+def _middles(col: Floats, rows: Floats, strength: Floats, reach_px: float) -> Floats:
+    """Return how far each cut is from the mean of those near and beside it that are as strong."""
+    off = np.zeros(len(col))
+    for cut in range(len(col)):
+        total = weight = 0.0
+        for other in range(len(col)):
+            near = abs(col[other] - col[cut]) <= reach_px and strength[other] > 0.85 * strength[cut]
+            if near and rows[other, 0] < rows[cut, 1] and rows[other, 1] > rows[cut, 0]:
+                total += strength[other] * (col[other] - col[cut])
+                weight += strength[other]
+        off[cut] = total / weight if weight > 0 else 0.0
+    return off
 
 
 def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
@@ -273,17 +285,29 @@ def _strength(runs: Runs, cell_m: float, signs: Signs) -> Floats:
     return np.asarray(np.sqrt((share**2).sum(axis=1)))
 
 
-def _apart(cut: Cut, other: Cut, width_px: float) -> bool:
-    """Say whether two cuts leave a house between them: they cross, or lie far enough apart."""
-    along = other.ends[1] - other.ends[0]
-    length = float(np.hypot(*along))
-    along = along / length
-    own = cut.ends[1] - cut.ends[0]
-    square = abs(float(own @ along)) < 0.5 * float(np.hypot(*own))
-    if square:
-        return True
-    offset = cut.ends - other.ends[0]
-    across = np.abs(offset[:, 0] * along[1] - offset[:, 1] * along[0])
-    position = np.sort(offset @ along)
-    beside = position[1] < 0 or position[0] > length
-    return bool(beside or across.min() >= width_px)
+@njit(cache=True, nogil=True)
+def _apart(ends: Floats, width_px: float) -> Mask:
+    """Return the cuts, strongest first, that leave a house between them and all kept before.
+
+    They cross those, or lie far enough apart.
+    """
+    kept = np.ones(len(ends), np.bool_)
+    for cut in range(len(ends)):
+        own = ends[cut, 1] - ends[cut, 0]
+        for other in range(cut):
+            along = ends[other, 1] - ends[other, 0]
+            length = np.hypot(along[0], along[1])
+            along /= length
+            if abs(own @ along) < 0.5 * np.hypot(own[0], own[1]):
+                continue
+            first, last = ends[cut, 0] - ends[other, 0], ends[cut, 1] - ends[other, 0]
+            start, stop = first @ along, last @ along
+            beside = max(start, stop) < 0 or min(start, stop) > length
+            across = min(
+                abs(first[0] * along[1] - first[1] * along[0]),
+                abs(last[0] * along[1] - last[1] * along[0]),
+            )
+            if kept[other] and not beside and across < width_px:
+                kept[cut] = False
+                break
+    return kept

@@ -192,26 +192,52 @@ def _second_orientation(outline: Contour, axes: Floats) -> float | None:
     """Return the orientation of what the main axes leave unexplained, if that is much."""
     if not len(axes):
         return None
-    distance = np.abs(outline.points @ axes[:, :2].T - axes[:, 2])
-    along = np.abs(outline.steps @ axes[:, :2].T) / np.maximum(outline.lengths, 1e-9)[:, None]
-    rest = ~((distance < 1.2) & (along < 0.35)).any(axis=1)
-    if outline.lengths[rest].sum() < 0.25 * outline.lengths.sum():
+    rest = ~_explained(axes, outline.points, outline.steps)
+    lengths = outline.lengths
+    if lengths[rest].sum() < 0.25 * lengths.sum():
         return None
     return orientation(Contour(outline.points[rest], outline.steps[rest], ()))
 
 
+@njit(cache=True, nogil=True)
+def _explained(lines: Floats, points: Floats, steps: Floats) -> NDArray[np.bool_]:
+    """Return which points of an outline lie on a line that goes their way."""
+    found = np.zeros(len(points), np.bool_)
+    for at in range(len(points)):
+        length = max(np.hypot(steps[at, 0], steps[at, 1]), 1e-9)
+        for line in range(len(lines)):
+            nx, ny, d = lines[line]
+            near = abs(points[at, 0] * nx + points[at, 1] * ny - d) < 1.2
+            if near and abs(steps[at, 0] * nx + steps[at, 1] * ny) < 0.35 * length:
+                found[at] = True
+                break
+    return found
+
+
 def _settled(fitted: Fit, group: Group, outline: Contour, taste: Taste) -> Fit:
     """Return the fit with each line moved to the median of the outline it stands for."""
-    lines = fitted.lines.copy()
-    near_px = 0.8 / taste.cell_m
-    for line in lines:
-        offset = outline.points @ line[:2] - line[2]
-        along = np.abs(outline.steps @ line[:2]) < 0.3 * outline.lengths
-        own = (np.abs(offset) < near_px) & along
-        if own.sum() > 8:
-            line[2] += float(np.median(offset[own]))
+    lines = _moved(fitted.lines, outline.points, outline.steps, 0.8 / taste.cell_m)
     moved = fit(group.labels, lines, taste.corner_px)
     return moved if moved is not None and moved.energy < fitted.energy else fitted
+
+
+@njit(cache=True, nogil=True)
+def _moved(lines: Floats, points: Floats, steps: Floats, near_px: float) -> Floats:
+    lines = lines.copy()
+    own = np.empty(len(points))
+    for line in range(len(lines)):
+        nx, ny, d = lines[line]
+        count = 0
+        for at in range(len(points)):
+            offset = points[at, 0] * nx + points[at, 1] * ny - d
+            if abs(offset) < near_px:
+                across = abs(steps[at, 0] * nx + steps[at, 1] * ny)
+                if across < 0.3 * np.hypot(steps[at, 0], steps[at, 1]):
+                    own[count] = offset
+                    count += 1
+        if count > 8:
+            lines[line, 2] += np.median(own[:count])
+    return lines
 
 
 def _others(group: Group, outline: Contour, taste: Taste, most: float) -> Iterator[Drawing]:

@@ -22,6 +22,8 @@ Labels = NDArray[np.integer[Any]]
 FINE = 4
 """Contours are followed on a lattice this many times finer."""
 PAD_PX = 4
+PEAK_PX = 0.25
+"""Width of the bins in which wall length is gathered."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,34 @@ def contour(mask: NDArray[np.bool_]) -> Contour:
     for ring in found:
         if len(ring) < 3 * FINE:
             continue
-        xy = (ring[:, 0, :] + 0.5) / FINE - 0.5
-        xy = ndimage.uniform_filter1d(xy, FINE, axis=0, mode="wrap")
-        span = FINE + FINE // 2
-        step = (np.roll(xy, -span, axis=0) - np.roll(xy, span, axis=0)) / (2 * span)
-        # OpenCV follows the centres of the border cells, building on the left: the edge is
-        # half a fine cell further out
-        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
-        xy = xy + np.stack([-step[:, 1], step[:, 0]], axis=1) / length[:, None] * (0.5 / FINE)
+        xy, step = _smooth(ring[:, 0, :])
         rings.append(xy)
         points.append(xy)
         steps.append(step)
     if not rings:
         return Contour(np.zeros((0, 2)), np.zeros((0, 2)), ())
     return Contour(np.concatenate(points), np.concatenate(steps), tuple(rings))
+
+
+@njit(cache=True, nogil=True)
+def _smooth(ring: NDArray[np.int32]) -> tuple[Floats, Floats]:
+    """Return the points of a ring of fine cells in cells, each the mean of FINE, and the steps."""
+    size, span = len(ring), FINE + FINE // 2
+    mean, points, steps = np.empty((size, 2)), np.empty((size, 2)), np.empty((size, 2))
+    for at in range(size):
+        for axis in range(2):
+            total = 0
+            for near in range(at - FINE // 2, at + FINE - FINE // 2):
+                total += ring[near % size, axis]
+            mean[at, axis] = (total / FINE + 0.5) / FINE - 0.5
+    for at in range(size):
+        steps[at] = (mean[(at + span) % size] - mean[(at - span) % size]) / (2 * span)
+        # OpenCV follows the centres of the border cells, building on the left: the edge is
+        # half a fine cell further out
+        out = 0.5 / FINE / max(np.hypot(steps[at, 0], steps[at, 1]), 1e-9)
+        points[at, 0] = mean[at, 0] - steps[at, 1] * out
+        points[at, 1] = mean[at, 1] + steps[at, 0] * out
+    return points, steps
 
 
 def all_contours(group: Group) -> Contour:
@@ -229,26 +245,33 @@ def _stretches(outline: Contour, tolerance_px: float) -> Iterator[tuple[Floats, 
             yield found[:3], float(found[3])
 
 
-def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -> list[float]:
+def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -> Floats:
     """Return where wall length gathers: greedily the strongest, each taking 0.6 m either side."""
     if not len(position):
-        return []
-    fine = 0.25
-    low = position.min() - 4
-    bins = ((position - low) / fine).astype(int)
-    counts = np.bincount(bins, length, minlength=int(bins.max()) + 16)
-    reach = max(1, round(0.6 / cell_m / fine))
-    kernel = np.ones(2 * (reach // 2) + 1)
-    found: list[float] = []
-    while len(found) < 40:
-        gathered = np.convolve(counts, kernel, "same")
-        top = int(np.argmax(gathered))
-        if gathered[top] * cell_m < min_wall_m:
-            break
-        near = slice(max(top - reach // 2, 0), top + reach // 2 + 1)
-        weight = counts[near]
-        centre = float((np.arange(near.start, near.start + len(weight)) * weight).sum())
-        found.append(low + fine * (centre / weight.sum() + 0.5))
+        return np.zeros(0)
+    reach = max(1, round(0.6 / cell_m / PEAK_PX))
+    return np.asarray(_gathered(position, length, reach, min_wall_m / cell_m))
+
+
+@njit(cache=True, nogil=True)
+def _gathered(position: Floats, length: Floats, reach: int, least: float) -> Floats:
+    low, half = position.min() - 4, reach // 2
+    counts = np.zeros(int((position.max() - low) / PEAK_PX) + 16)
+    for at in range(len(position)):
+        counts[int((position[at] - low) / PEAK_PX)] += length[at]
+    found = np.empty(40)
+    for number in range(len(found)):
+        top, most = 0, -1.0
+        for at in range(len(counts)):
+            gathered = counts[max(at - half, 0) : at + half + 1].sum()
+            if gathered > most:
+                top, most = at, gathered
+        if most < least:
+            return found[:number]
+        centre = weight = 0.0
+        for at in range(max(top - half, 0), min(top + half + 1, len(counts))):
+            centre, weight = centre + at * counts[at], weight + counts[at]
+        found[number] = low + PEAK_PX * (centre / weight + 0.5)
         counts[max(top - reach, 0) : top + reach + 1] = 0
     return found
 
@@ -257,10 +280,22 @@ def _corners(ring: Floats, tolerance_px: float) -> NDArray[np.int64]:
     """Return the indices of ring points that Douglas and Peucker keep."""
     scaled = np.round(ring * 64).astype(np.int32)
     kept = cv2.approxPolyDP(scaled[:, None, :], tolerance_px * 64, True)[:, 0, :]
-    # a point as one number; of twins the last
-    names, wanted = (p[:, 0].astype(np.int64) * 2**32 + p[:, 1] for p in (scaled, kept))
-    order = np.argsort(names, kind="stable")
-    return np.unique(order[np.searchsorted(names[order], wanted, side="right") - 1])
+    return np.asarray(_places(scaled, kept))
+
+
+@njit(cache=True, nogil=True)
+def _places(ring: NDArray[np.int32], kept: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return, sorted, where the points that were kept lie in their ring, of twins the first."""
+    found = np.empty(len(kept), np.int64)
+    at = 0
+    for index in range(len(kept)):
+        # they come in the ring's order, but for where they begin
+        for _ in range(len(ring)):
+            if ring[at, 0] == kept[index, 0] and ring[at, 1] == kept[index, 1]:
+                break
+            at = (at + 1) % len(ring)
+        found[index] = at
+    return np.unique(found)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
