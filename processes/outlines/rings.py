@@ -64,9 +64,9 @@ def _walls(
     every[number + 3] = 0.0, -1.0, 0.5 - rows
     crossing, places = _crossings(every, rows, cols)
     same = np.arange(len(places))
-    strange, guessed = np.empty(len(every) ** 2, np.int64), np.empty(len(every) ** 2, np.int64)
-    found = np.empty((2 * len(every) ** 2, 5), np.int64)
-    count = guesses = 0
+    found = np.empty((len(every) ** 2, 5), np.int64)
+    slivers, middles = np.empty(len(every) ** 2, np.int64), np.zeros((len(every) ** 2, 3))
+    count = strange = 0
     for line in range(len(every)):
         nx, ny, _ = every[line]
         corners = crossing[line][crossing[line] >= 0]
@@ -75,46 +75,60 @@ def _walls(
             first, last = corners[order[index - 1]], corners[order[index]]
             x = (places[first, 0] + places[last, 0]) / 2
             y = (places[first, 1] + places[last, 1]) / 2
-            if abs(places[last, 0] - x) + abs(places[last, 1] - y) < APART_PX:
+            length = 2 * np.hypot(places[last, 0] - x, places[last, 1] - y)
+            if length < APART_PX:
                 one, other = _root(same, first), _root(same, last)
                 same[max(one, other)] = min(one, other)
                 continue
-            sides = np.zeros(2, np.int64)
             name = np.int64(0)
             for other in range(number):
-                if lines[other, 0] * x + lines[other, 1] * y > lines[other, 2]:
+                if other != line and lines[other, 0] * x + lines[other, 1] * y > lines[other, 2]:
                     name |= np.int64(1) << other
+            found[count] = first, last, 0, line, 0
             for side in range(2):
                 if line < number:
-                    bit = np.int64(1) << line
-                    name = name | bit if side else name & ~bit
+                    name |= np.int64(side) << line
                 elif side == 0:
-                    continue  # beyond the raster's edge
+                    continue
                 at = int(np.searchsorted(names, name))
                 if at < len(names) and names[at] == name:
-                    sides[side] = kinds[at]
+                    found[count, 2 + 2 * side] = kinds[at]
                     continue
-                # a cell too small to hold the middle of any raster cell has no label yet
-                for known in range(guesses + 1):
-                    if known == guesses:
-                        row, col = min(int(y + 0.5), rows - 1), min(int(x + 0.5), cols - 1)
-                        strange[guesses], guessed[guesses] = name, labels[row, col]
-                    if strange[known] == name:
-                        sides[side] = guessed[known]
-                        guesses = max(guesses, known + 1)
-                        break
-            if sides[0] == sides[1]:
-                continue
-            if sides[0] > 0:
-                found[count] = first, last, sides[0], line, sides[1]
-                count += 1
-            if sides[1] > 0:
-                found[count] = last, first, sides[1], line, sides[0]
-                count += 1
-    for wall in range(count):
+                # a cell too small to hold the middle of any raster cell: its border's middle
+                # says what it is
+                sliver = 0
+                while sliver < strange and slivers[sliver] != name:
+                    sliver += 1
+                strange = max(strange, sliver + 1)
+                slivers[sliver] = name
+                middles[sliver, 0] += length * x
+                middles[sliver, 1] += length * y
+                middles[sliver, 2] += length
+                found[count, 2 + 2 * side] = -1 - sliver
+            count += 1
+    for index in range(count):
         for end in range(2):
-            found[wall, end] = _root(same, found[wall, end])
-    return found[:count], places
+            found[index, end] = _root(same, found[index, end])
+        for side in (2, 4):
+            if found[index, side] < 0:
+                x, y, length = middles[-1 - found[index, side]]
+                row, col = int(y / length + 0.5), int(x / length + 0.5)
+                found[index, side] = labels[min(row, rows - 1), min(col, cols - 1)]
+    return _sides(found[:count]), places
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sides(found: Whole) -> Whole:
+    """Return each wall with its label on the left, so one of two labels twice; no idle walls."""
+    walls, made = np.empty((2 * len(found), 5), np.int64), 0
+    for first, last, left, line, right in found:
+        if left != right and left > 0:
+            walls[made] = first, last, left, line, right
+            made += 1
+        if left != right and right > 0:
+            walls[made] = last, first, right, line, left
+            made += 1
+    return walls[:made]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
