@@ -19,7 +19,7 @@ from processes.accuracy.sample import bilinear
 
 OUTLIER_M = 3.0
 """Differences beyond this weigh no more: a missing roof must not pull the shift."""
-MAX_SAMPLES = 40_000
+MAX_SAMPLES, FEWEST_CELLS = 40_000, 100
 EARNED = 0.03
 """Share of the cost that a shift sideways must take away to be believed."""
 
@@ -55,28 +55,16 @@ def best_shift(
     land, there is nothing to be said about x and y and they stay 0; so they do where the heights,
     interpolated between cells, fit no better for it. Fewer than 100 common cells: no shift at all.
     """
-    wanted = np.isfinite(reference) & np.isfinite(heights)
-    if counted is not None:
-        wanted &= counted
-    cells = np.argwhere(wanted)
-    if len(cells) < 100:
+    cells = _sampled(heights, reference, counted)
+    if len(cells) < FEWEST_CELLS:
         return Shift(0.0, 0.0, 0.0)
-    if len(cells) > MAX_SAMPLES:
-        cells = cells[np.random.default_rng(0).choice(len(cells), MAX_SAMPLES, replace=False)]
     # Interpolating halves the noise between cells, which would draw the shift to half cells;
     # smoothing both surfaces first makes the cost even.
     even = _smoothed(heights), _smoothed(reference)[cells[:, 0], cells[:, 1]]
     raw = heights, reference[cells[:, 0], cells[:, 1]]
-    row, col = cells[:, 0].astype(np.float64), cells[:, 1].astype(np.float64)
 
     def cost(drow: float, dcol: float, both: tuple[Any, Any] = even) -> tuple[float, float]:
-        made, true = both
-        dz = true - bilinear(made, row + drow, col + dcol)
-        known = dz[np.isfinite(dz)]
-        if known.size < len(dz) // 4:
-            return float("inf"), 0.0
-        level = float(np.median(known))
-        return float(np.minimum(np.abs(known - level), OUTLIER_M).mean()), level
+        return _misfit(*both, cells + np.array([drow, dcol]))
 
     best, step = (0.0, 0.0), 4.0
     reach = int(np.ceil(reach_m / cell_m / step))
@@ -93,6 +81,71 @@ def best_shift(
     if (any(whole) and not earned) or cost(*best, raw)[0] >= cost(0.0, 0.0, raw)[0]:
         best = (0.0, 0.0)
     return Shift(-best[1] * cell_m, best[0] * cell_m, cost(*best)[1])
+
+
+def best_shift_of_shapes(
+    heights: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    cell_m: float,
+    *,
+    counted: NDArray[np.bool_] | None = None,
+) -> Shift:
+    """Return the shift of outlines and solids that belong to *heights*, fractions of a cell too.
+
+    Being moved blurs them not, as it does walls of heights, so what `best_shift` refuses for that
+    is theirs: in `dense` .35 m, which made MAE of roofs 1.32 m where it is .83. Around the best
+    whole cell the cost of walls grows with their distance alike on both sides, so its least lies
+    where two lines of one slope meet (Shimizu & Okutomi, 2005): nothing is interpolated.
+    """
+    near = best_shift(heights, reference, cell_m, counted=counted)
+    cells = _sampled(heights, reference, counted)
+    if len(cells) < FEWEST_CELLS:
+        return near
+    true = reference[cells[:, 0], cells[:, 1]]
+
+    def cost(drow: int, dcol: int) -> tuple[float, float]:
+        return _misfit(heights, true, cells + np.array([drow, dcol]))
+
+    start = round(near.dy_m / cell_m), round(-near.dx_m / cell_m)
+    around = [(start[0] + i, start[1] + j) for i, j in pairs((-1, 0, 1), (-1, 0, 1))]
+    row, col = min(around, key=lambda place: cost(*place)[0])
+    here, level = cost(row, col)
+    drow = _tip(cost(row - 1, col)[0], here, cost(row + 1, col)[0])
+    dcol = _tip(cost(row, col - 1)[0], here, cost(row, col + 1)[0])
+    return Shift(-(col + dcol) * cell_m, (row + drow) * cell_m, level)
+
+
+def _tip(before: float, here: float, after: float) -> float:
+    """Return where between three cells two lines of one slope meet; 0 where nothing is steep."""
+    steep = max(before, after) - here
+    return (before - after) / (2 * steep) if EARNED * here < steep < np.inf else 0.0
+
+
+def _sampled(
+    heights: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    counted: NDArray[np.bool_] | None,
+) -> NDArray[np.int64]:
+    """Return row and column of cells that both know, MAX_SAMPLES at most."""
+    wanted = np.isfinite(reference) & np.isfinite(heights)
+    if counted is not None:
+        wanted &= counted
+    cells = np.argwhere(wanted)
+    if len(cells) > MAX_SAMPLES:
+        cells = cells[np.random.default_rng(0).choice(len(cells), MAX_SAMPLES, replace=False)]
+    return cells
+
+
+def _misfit(
+    heights: NDArray[np.floating], true: NDArray[np.floating], places: NDArray[np.floating]
+) -> tuple[float, float]:
+    """Return the mean of |dz − median dz| cut at 3 m, and that median."""
+    dz = true - bilinear(heights, *places.T.astype(np.float64))
+    known = dz[np.isfinite(dz)]
+    if known.size < len(dz) // 4:
+        return float("inf"), 0.0
+    level = float(np.median(known))
+    return float(np.minimum(np.abs(known - level), OUTLIER_M).mean()), level
 
 
 def _smoothed(heights: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from truth import NO_SHIFT, on_truth, scene_folder, truth_of
 
 from processes.accuracy.outlines import matches, orientation_error_deg, outline_figures
-from processes.accuracy.shift import best_shift
+from processes.accuracy.shift import best_shift_of_shapes
 from processes.outlines.attached import parts
 from processes.outlines.regularise import Taste, outlined, separated
 from processes.outlines.segment import Sample, building_mask, buildings_only
@@ -146,7 +146,7 @@ def of_scene(name: str, folder: Path, scratch: Path) -> dict[str, dict[str, dict
     shift = NO_SHIFT
     if name in SHIFTED:
         on = on_truth(products["dsm"], truth)
-        shift = best_shift(on, truth.dsm, truth.cell_m, counted=truth.counted)
+        shift = best_shift_of_shapes(on, truth.dsm, truth.cell_m, counted=truth.counted)
     tables = {}
     true_cells = Cells(truth.building.astype(np.int32), truth.transform, truth.crs)
     for title, cells, moved in (

@@ -43,7 +43,7 @@ from scipy.optimize import linear_sum_assignment
 from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
 
 from processes.accuracy.outlines import matches
-from processes.accuracy.shift import Shift, best_shift
+from processes.accuracy.shift import Shift, best_shift_of_shapes
 from processes.core.building import Face, Solid
 from processes.core.raster import Grid, Raster
 from processes.roofs.reconstruct import reconstruct
@@ -242,7 +242,7 @@ def of_scene(scene: Path, folder: Path, scratch: Path) -> dict[str, dict[str, An
     shift = NO_SHIFT
     if mispointed(scene):
         on = on_truth(own["dsm"], truth)
-        shift = best_shift(on, truth.dsm, truth.cell_m, counted=truth.counted)
+        shift = best_shift_of_shapes(on, truth.dsm, truth.cell_m, counted=truth.counted)
     true_files = {k: scene / "truth" / f"{k}.tif" for k in ("dsm", "dtm")}
     for title, products, files, moved in (
         ("true surface and outlines", truth_products, true_files, NO_SHIFT),

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from processes.accuracy.sample import bilinear
-from processes.accuracy.shift import Shift, best_shift, shifted
+from processes.accuracy.shift import Shift, best_shift, best_shift_of_shapes, shifted
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,21 @@ def test_voids_and_a_lost_quarter_do_not_pull_the_shift(town):
     assert (found.dx_m, found.dy_m) == pytest.approx((-2.0, 0.0), abs=0.06)
 
 
+@pytest.mark.parametrize("moved", [(0, 0), (2, 1), (-2, 2), (1, -5), (6, 3)])
+def test_walls_tell_fractions_of_a_cell_to_shapes(moved):
+    rng = np.random.default_rng(4)
+    fine = np.zeros((840, 840), np.float32)
+    for _ in range(60):
+        r, c = rng.integers(20, 740, 2)
+        fine[r : r + rng.integers(30, 100), c : c + rng.integers(30, 100)] = rng.uniform(4, 20)
+    there = fine[20:-20:4, 20:-20:4]
+    seen = fine[20 + moved[0] : 820 + moved[0] : 4, 20 + moved[1] : 820 + moved[1] : 4]
+    seen = seen + rng.normal(0, 0.2, seen.shape).astype(np.float32)
+    found = best_shift_of_shapes(seen, there, 0.5)
+    assert found.dx_m == pytest.approx(moved[1] / 8, abs=0.06)
+    assert found.dy_m == pytest.approx(-moved[0] / 8, abs=0.06)
+
+
 def test_level_land_says_nothing_about_x_and_y():
     rng = np.random.default_rng(8)
     land = ndimage.gaussian_filter(rng.normal(size=(200, 200)), 2)
@@ -51,6 +66,7 @@ def test_level_land_says_nothing_about_x_and_y():
 
 def test_too_little_in_common_is_no_shift(town):
     assert best_shift(np.full_like(town, np.nan), town, 0.5) == Shift(0, 0, 0)
+    assert best_shift_of_shapes(np.full_like(town, np.nan), town, 0.5) == Shift(0, 0, 0)
 
 
 def test_bilinear_is_exact_on_a_plane_and_at_centres():
