@@ -4,6 +4,13 @@ Several explanations of one group of touching parts are tried: walls along one p
 two, along any straight stretch of the outline, a circle, and the simplified outline itself. Each
 costs the area where it disagrees with the cells plus a price for every corner; the cheapest wins.
 The lines and their cells are those of `arrangement`: parts that touch share their walls exactly.
+
+The price suits masks found in stereo surfaces. On the cells of the truth porches are lost by it:
+`village` has .904 of its corners, at a third of the price .978 (IoU .974 to .981), at a sixth .991
+(`quarter` 1.17). On our own cells of `village` a third gives .953 to 1.071, IoU .874 to .876
+and C-IoU .826 to .816. A price in proportion to the cells that a cheap fit leaves unexplained tells
+the two apart (median .03 and .21 a cell of outline), but a group that lost a porch counts as noisy:
+.904 to .930 only.
 """
 
 from __future__ import annotations
@@ -269,21 +276,34 @@ def _outline(group: Group, rings: list[Floats], taste: Taste) -> Drawing:
 
 def _circle(group: Group, outline: Contour, taste: Taste, most: float) -> Iterator[Drawing]:
     """Yield the circle through the outline in the least-squares sense (Kåsa, 1976), if close."""
-    x, y = outline.points[:, 0], outline.points[:, 1]
-    system = np.stack([x, y, np.ones_like(x)], axis=1)
-    (a, b, c), *_ = np.linalg.lstsq(system, x**2 + y**2, rcond=None)
-    radius = float(np.sqrt(max(c + (a**2 + b**2) / 4, 0.0)))
+    a, b, radius = _round(outline.points)
     # three numbers say it, a corner is two
     price = taste.corner_px * 4
-    away = np.abs(np.hypot(x - a / 2, y - b / 2) - radius)
+    away = np.abs(np.hypot(outline.points[:, 0] - a, outline.points[:, 1] - b) - radius)
     if price + 0.5 * float((away * outline.lengths).sum()) > most:
         return
     turn = np.arange(CIRCLE_CORNERS) * 2 * np.pi / CIRCLE_CORNERS
     # as much area as the true circle
     radius *= float(np.sqrt(2 * np.pi / CIRCLE_CORNERS / np.sin(2 * np.pi / CIRCLE_CORNERS)))
-    ring = np.stack([a / 2 + radius * np.cos(turn), b / 2 + radius * np.sin(turn)], axis=1)
+    ring = np.stack([a + radius * np.cos(turn), b + radius * np.sin(turn)], axis=1)
     found = {1: [shapely.Polygon(ring)]}
     yield Drawing("circle", _misfit_px(found, group) + price, found)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _round(points: Floats) -> tuple[float, float, float]:
+    """Return x, y and radius of the circle of least squared difference of squared radii."""
+    number = len(points)
+    x, y = points[:, 0].mean(), points[:, 1].mean()
+    uu = uv = vv = up = vp = 0.0
+    for at in range(number):
+        u, v = points[at, 0] - x, points[at, 1] - y
+        square = u * u + v * v
+        uu, uv, vv = uu + u * u, uv + u * v, vv + v * v
+        up, vp = up + u * square / 2, vp + v * square / 2
+    det = uu * vv - uv * uv
+    a, b = (up * vv - vp * uv) / det, (vp * uu - up * uv) / det
+    return x + a, y + b, (a * a + b * b + (uu + vv) / number) ** 0.5
 
 
 def _finished(drawing: Drawing, taste: Taste) -> Iterator[Shape]:
@@ -329,6 +349,8 @@ def _even_odd(rings: list[Any]) -> Any:
 
 def _polygons_of(geometry: Any) -> list[Any]:
     """Return the valid polygons of any geometry; lines and points fall away."""
+    if geometry.geom_type == "Polygon" and shapely.is_valid(geometry):
+        return [] if geometry.is_empty else [geometry]
     valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     parts = shapely.get_parts(valid)
     return [p for p in parts if p.geom_type == "Polygon" and not p.is_empty]

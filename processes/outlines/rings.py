@@ -37,13 +37,28 @@ def rings(fitted: Fit, labels: NDArray[np.int32]) -> Iterator[tuple[int, Floats,
     branching = np.bincount(once.ravel(), minlength=len(places)) > 2
     start = 0
     for end in ends.tolist():
-        ring = walls[order[start:end]]
-        turns = (ring[:, 3] != np.roll(ring[:, 3], 1)) | branching[ring[:, 0]]
-        points = places[ring[turns, 0]]
-        x, y = (points - points[0]).T
-        area = 0.5 * float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
-        yield int(ring[0, 2]), points, area
+        points, area = _turning(walls, order[start:end], branching, places)
+        yield int(walls[order[start], 2]), points, area
         start = end
+
+
+@njit(cache=True, nogil=True)
+def _turning(
+    walls: Whole, ring: Whole, branching: NDArray[np.bool_], places: Floats
+) -> tuple[Floats, float]:
+    """Return the points of a ring of walls where it turns or others branch off, and its area."""
+    points = np.empty((len(ring), 2))
+    count = 0
+    for index in range(len(ring)):
+        corner = walls[ring[index], 0]
+        if branching[corner] or walls[ring[index], 3] != walls[ring[index - 1], 3]:
+            points[count] = places[corner]
+            count += 1
+    area = 0.0
+    for index in range(1, count - 1):
+        (x, y), (u, v) = points[index] - points[0], points[index + 1] - points[0]
+        area += 0.5 * (x * v - u * y)
+    return points[:count], area
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

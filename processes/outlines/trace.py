@@ -90,6 +90,13 @@ def contour(mask: NDArray[np.bool_]) -> Contour:
     return Contour(np.concatenate(points), np.concatenate(steps), tuple(rings))
 
 
+def _moved(outline: Contour, x: float, y: float) -> Contour:
+    """Return an outline elsewhere."""
+    by = np.array([x, y], float)
+    rings = tuple(ring + by for ring in outline.rings)
+    return Contour(outline.points + by, outline.steps, rings)
+
+
 @njit(cache=True, nogil=True)
 def _smooth(ring: NDArray[np.int32]) -> tuple[Floats, Floats]:
     """Return the points of a ring of fine cells in cells, each the mean of FINE, and the steps."""
@@ -113,7 +120,12 @@ def _smooth(ring: NDArray[np.int32]) -> tuple[Floats, Floats]:
 
 def all_contours(group: Group) -> Contour:
     """Return the outlines of all parts together; a wall between two parts counts for both."""
-    own = [contour(group.labels == part) for part in range(1, group.parts + 1)]
+    own = []
+    for part, box in enumerate(ndimage.find_objects(group.labels), start=1):
+        # blurred edges fit in, and groups are padded by as much
+        top, left = (max(side.start - PAD_PX, 0) for side in box)
+        near = np.s_[top : box[0].stop + PAD_PX, left : box[1].stop + PAD_PX]
+        own.append(_moved(contour(group.labels[near] == part), left, top))
     return Contour(
         np.concatenate([c.points for c in own]),
         np.concatenate([c.steps for c in own]),
