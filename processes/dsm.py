@@ -49,6 +49,10 @@ Geometry = Annotated[
     ),
 ]
 
+SPARSE = 1.5
+"""Points further apart than so many cells leave gaps: finer cells need images brought finer too."""
+FINEST = 3.0
+"""A pixel is worth so many cells a side, and no more."""
 WORKERS = 2
 BLOCK_PX, SMALLEST_BLOCK_PX = 1600, 128
 """Largest side of a block, in pixels of the images, and the smallest, in cells …"""
@@ -96,7 +100,8 @@ class DsmInputs(Inputs):
         default=None,
         ge=0.1,
         le=100.0,
-        description="Cell size, metres. By default that of the images, rounded to 0.1 m.",
+        description="Cell size, metres, at least a third of that of the images. By default theirs, "
+        "rounded to 0.1 m.",
     )
     crs: str | None = Field(
         default=None,
@@ -151,17 +156,17 @@ def measured(
     def each(done: int, blocks: int, _: Sequence[Any]) -> None:
         work.progress(0.15 + 0.8 * done / blocks, f"surface: block {done} of {blocks}")
 
-    block_px = _block_px(grid, scene.gsd_m)
+    block_px = _block_px(grid, scene.step_m)
     kernel_workers = WORKERS if block_px >= max(grid.shape) else 1
     layers = _layers(views, tied, scene.px_m, _level(inputs, tied, scene.px_m))
     assets = work.map_layers(
         [*layers, points] if points else layers,
         _kernel(scene, area, workers=kernel_workers, points=points is not None),
         grid=grid,
-        margin_m=max(MARGIN_M, MARGIN_PX * scene.gsd_m),
+        margin_m=max(MARGIN_M, MARGIN_PX * scene.step_m),
         block_px=block_px,
         cell_bytes=(PIXEL_BYTES + (POINT_BYTES * len(scene.pairs) if points else 0))
-        * max(grid.cell_m / scene.gsd_m, 1.0) ** 2,
+        * max(grid.cell_m / scene.step_m, 1.0) ** 2,
         each=each,
     )
     work.progress(1.0, "surface model written")
@@ -294,16 +299,22 @@ def plan(
     middle = seen.centroid
     crs = crs or utm_zone(middle.x, middle.y)
     gsd_m = coverage.sampling_m(corrected, middle.x, middle.y, levels[1])
+    cell_m = resolution_m or max(round(gsd_m, 1), 0.1)
+    if cell_m * FINEST < gsd_m:
+        raise InvalidInput(
+            f"resolution_m {cell_m:g} is finer than images of {gsd_m:.2f} m can tell: ask for "
+            f"{gsd_m / FINEST:.2f} or more"
+        )
     scene = Scene(
         views=corrected,
         pairs=pairs,
         heights_m=heights_m,
         height_m=float(levels[1]),
         gsd_m=gsd_m,
+        step_m=min(gsd_m, SPARSE * cell_m),
         to_plane=_for_arrays(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
         to_degrees=_for_arrays(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform),
     )
-    cell_m = resolution_m or max(round(gsd_m, 1), 0.1)
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
 
 

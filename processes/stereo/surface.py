@@ -73,6 +73,8 @@ class Scene:
     """Bounds of everything that stands in the scene."""
     height_m: float
     gsd_m: float
+    step_m: float
+    """How far apart the pixels are that are compared: no further than cells want points."""
     to_plane: Plane
     to_degrees: Plane
     device: str = "cpu"
@@ -85,7 +87,7 @@ class Scene:
             EpipolarField.over(
                 self.views[pair.left].model, self.views[pair.right].model,
                 *get_coordinates(pair.ground.minimum_rotated_rectangle)[:-1].T,
-                heights_m=self.heights_m, height_m=self.height_m, gsd_m=self.gsd_m,
+                heights_m=self.heights_m, height_m=self.height_m, gsd_m=self.step_m,
             )
             for pair in self.pairs
         )  # fmt: skip

@@ -196,6 +196,20 @@ def test_control_points_that_cannot_be_used_are_named(
         surface_model(work, [village / "stereo.json"], aoi=AOI, gcps={"href": str(path)})
 
 
+def test_cells_finer_than_the_images_are_no_less_full(village: Path, tmp_path: Path) -> None:
+    work = LocalWorkspace(tmp_path / "fine", Reader(tmp_path / "cache", files=True))
+    aoi = {"type": "Polygon", "coordinates": [
+        [[2.0820, 47.7625], [2.0832, 47.7625], [2.0832, 47.7633], [2.0820, 47.7633],
+         [2.0820, 47.7625]]
+    ]}  # fmt: skip
+    fine = surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=0.25)
+    origin, grid = band(fine.ortho_mask.href)
+    assert grid.a == 0.25
+    assert np.mean(origin == 1) > 0.75  # as of cells as wide as the pixels
+    with pytest.raises(InvalidInput, match=r"resolution_m 0.1 is finer .* ask for 0.17"):
+        surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=0.1)
+
+
 def test_one_point_is_for_arrays_as_many_are() -> None:
     to_plane = _for_arrays(
         Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform

@@ -325,6 +325,7 @@ def scene(village: Path) -> Iterator[Scene]:
             heights_m=(70.0, 150.0),
             height_m=100.0,
             gsd_m=0.5,
+            step_m=0.5,
             to_plane=Transformer.from_crs("EPSG:4326", CRS, always_xy=True).transform,
             to_degrees=Transformer.from_crs(CRS, "EPSG:4326", always_xy=True).transform,
         )
