@@ -36,7 +36,7 @@ from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
-from processes.stereo.second import Known, Second, asked
+from processes.stereo.second import Known, Second, asked, unsupported
 from processes.stereo.sharpness import sharpness
 from processes.stereo.tones import tone, tones_of
 from processes.stereo.triangulate import ray_table
@@ -176,6 +176,10 @@ def surface(
     bright = _brightness(scene, parts[0][0], grid) if parts else None
     wrong = _stray(found.dsm, covered, grid.cell_m)
     wrong |= implausible(found.dsm, grid.cell_m, bright)
+    second = _second(asks, shares, grid) if asks else None
+    if second is not None:
+        looked = np.any([cells_inside(piece, grid) for _, piece in narrow], axis=0)
+        wrong |= looked & unsupported(found.dsm, second.dsm, grid.cell_m)
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
@@ -185,8 +189,12 @@ def surface(
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
     known = Known(dsm, found.trust, origin)
-    if asks:
-        known = _asked(scene, known, asks, shares, grid)
+    if second is not None:
+
+        def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
+            return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
+
+        known = asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
     if points is not None:
         used = (known.origin == Origin.SEEN) & (known.dsm != alone)
         points += [pair.only(used) for pair in further]
@@ -237,18 +245,11 @@ def _completed(
     return _filled(known, new, wide, share) if wide.any() else known
 
 
-def _asked(
-    scene: Scene, known: Known, pairs: Sequence[_Heights], shares: Sequence[float], grid: Grid
-) -> Known:
-    """Return *known*, corrected by what narrow pairs say together."""
+def _second(pairs: Sequence[_Heights], shares: Sequence[float], grid: Grid) -> Second:
+    """Return what narrow pairs say together."""
     said = fuse([heights.dsm for heights in pairs], [heights.trust for heights in pairs])
     heights = np.where(implausible(said.dsm, grid.cell_m), np.float32(np.nan), said.dsm)
-
-    def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
-        return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
-
-    second = Second(heights, said.confidence, float(sum(shares)))
-    return asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
+    return Second(heights, said.confidence, float(sum(shares)))
 
 
 def _brightness(scene: Scene, pair: Pair, grid: Grid) -> Brightness | None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from processes.core.origin import Origin
-from processes.stereo.second import Known, Second, asked
+from processes.stereo.second import Known, Second, asked, unsupported
 
 SHAPE = (60, 80)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -86,11 +86,20 @@ def test_what_was_seen_higher_needs_two_witnesses_or_leaves(trust, green, taken)
     assert np.all((found.origin[VOID] == Origin.SEEN) == bool(taken))
 
 
-@pytest.mark.parametrize(("trust", "taken"), [(0.7, 1), (0.95, 0)])
-def test_a_patch_far_above_what_is_surer_is_a_mismatch(trust, taken):
+@pytest.mark.parametrize(("trust", "green", "taken"), [(0.7, 0, 1), (0.95, 0, 1), (0.7, 1, 0)])
+def test_a_patch_well_above_what_narrow_pairs_see_is_a_mismatch_or_a_crown(trust, green, taken):
     strip = (ROW > 45) & (ROW < 49) & (COL > 50) & (COL < 70)
-    found = heard(first(np.where(strip, 125.0, TRUTH), trust=trust), opinion(TRUTH))
-    assert_allclose(found.dsm[strip], 100.0 if taken else 125.0, atol=0.01)
+    known = first(np.where(strip, 104.0, TRUTH), trust=trust)
+    found = heard(known, opinion(TRUTH), green=strip & bool(green))
+    assert_allclose(found.dsm[strip], 100.0 if taken else 104.0, atol=0.01)
+
+
+def test_a_raised_patch_that_no_narrow_pair_found_has_no_support():
+    spike = (ROW > 45) & (ROW < 49) & (COL > 60) & (COL < 66)
+    lost = spike | ((ROW > 50) & (COL > 10) & (COL < 30))  # level ground in black shade, too
+    dsm = np.where(spike, 130.0, TRUTH).astype(np.float32)
+    second = np.where(lost, np.nan, TRUTH).astype(np.float32)
+    assert_array_equal(unsupported(dsm, second, 0.5), spike)
 
 
 def test_where_nothing_was_said_all_stays():
