@@ -78,12 +78,18 @@ def test_cars_are_not_flattened_by_pairs_that_do_not_see_them():
     assert_array_equal(found.dsm[top], known.dsm[top])
 
 
-@pytest.mark.parametrize(("trust", "green", "taken"), [(0.95, 0, 0), (0.995, 0, 1), (0.95, 1, 1)])
-def test_what_was_seen_higher_needs_two_witnesses_or_leaves(trust, green, taken):
+@pytest.mark.parametrize(("trust", "green", "taken"), [(0.6, 0, 0), (0.95, 0, 1), (0.6, 1, 1)])
+def test_what_was_seen_well_above_a_void_needs_a_sure_witness_or_leaves(trust, green, taken):
     thick = np.where(VOID, 110.0, TRUTH)
     found = heard(first(TRUTH, VOID), opinion(thick, trust), green=VOID & bool(green))
     assert_allclose(found.dsm[VOID], 110.0 if taken else 100.0, atol=0.01)
     assert np.all((found.origin[VOID] == Origin.SEEN) == bool(taken))
+
+
+def test_a_roof_that_is_thick_by_a_pixel_or_two_does_not_fill_a_void():
+    known = first(TRUTH, VOID)
+    found = heard(known, opinion(np.where(VOID, 103.5, TRUTH), 0.995))
+    assert_array_equal(found.dsm, known.dsm)
 
 
 @pytest.mark.parametrize(("trust", "green", "taken"), [(0.7, 0, 1), (0.95, 0, 1), (0.7, 1, 0)])
