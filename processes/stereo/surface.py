@@ -36,7 +36,7 @@ from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
-from processes.stereo.second import Known, Second, asked, unsupported
+from processes.stereo.second import Known, Second, asked, telling, unsupported
 from processes.stereo.sharpness import sharpness
 from processes.stereo.tones import tone, tones_of
 from processes.stereo.triangulate import ray_table
@@ -179,7 +179,9 @@ def surface(
     second = _second(asks, shares, grid) if asks else None
     if second is not None:
         looked = np.any([cells_inside(piece, grid) for _, piece in narrow], axis=0)
-        wrong |= looked & unsupported(found.dsm, second.dsm, grid.cell_m)
+        clear = telling(found.dsm, second.dsm, looked, grid.cell_m)
+        wrong |= clear & unsupported(found.dsm, second.dsm, grid.cell_m)
+        second = second._replace(dsm=np.where(clear, second.dsm, np.float32(np.nan)))
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
     dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from processes.core.origin import Origin
-from processes.stereo.second import Known, Second, asked, unsupported
+from processes.stereo.second import Known, Second, asked, telling, unsupported
 
 SHAPE = (60, 80)
 ROW, COL = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -106,6 +106,18 @@ def test_a_raised_patch_that_no_narrow_pair_found_has_no_support():
     dsm = np.where(spike, 130.0, TRUTH).astype(np.float32)
     second = np.where(lost, np.nan, TRUTH).astype(np.float32)
     assert_array_equal(unsupported(dsm, second, 0.5), spike)
+
+
+def test_an_opinion_that_lacks_a_tenth_of_what_was_measured_around_is_not_asked():
+    looked = np.ones((100, 200), bool)
+    dsm = np.full(looked.shape, 100.0, np.float32)
+    second = dsm.copy()
+    second[::10, :60] = np.nan  # of another day: matched here and there
+    second[50, 150] = np.nan
+    told = telling(dsm, second, looked, 0.5)
+    assert not told[:, :40].any()
+    assert told[:, 100:].all()
+    assert not telling(dsm, second, ~looked, 0.5).any()
 
 
 def test_where_nothing_was_said_all_stays():
