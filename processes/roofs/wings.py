@@ -3,8 +3,11 @@
 A rectilinear outline is taken apart into its largest rectangles. The largest is the main house;
 another that sticks out of an earlier one on one side is a wing that ends at the earlier one's
 middle, where its ridge is hidden. All share eaves and slope, or a wing is a flat annex with its own
-height; or each has its own eaves and slope where the surface says so (BIC). For given wings that is
-linear in its unknowns, as a single roof of the bank is.
+height. For given wings that is linear in its unknowns, as a single roof of the bank is.
+
+Without wings, MAE over the union of true surfaces is .003 -> .071 m (`village`) and .004 -> .049 m
+(`quarter`), without annexes .032 and .004; from our own stereo neither costs more than .002 m.
+Eaves and slope of its own for each wing changed RMSE of four true scenes and two of ours by .001.
 """
 
 from __future__ import annotations
@@ -258,29 +261,27 @@ def _explained(plan: Sequence[Rectangle], cells: Seen, coarsest_m: float) -> lis
     """Return roofs over one plan: those whose wings are alike, then the better with annexes."""
     others = len(plan) - 1
 
-    def tried(kinds: tuple[str, ...], *, tied: bool, first: Rectangle = plan[0]) -> list[Winged]:
-        roof = _fitted([first, *plan[1:]], kinds, tied, cells, coarsest_m)
+    def tried(kinds: tuple[str, ...], *, first: Rectangle = plan[0]) -> list[Winged]:
+        roof = _fitted([first, *plan[1:]], kinds, cells, coarsest_m)
         return [] if roof is None else [roof]
 
-    sloped = [roof for kind in SLOPED for roof in tried((kind,) * len(plan), tied=True)]
-    found = sloped + tried(("flat",) * len(plan), tied=False)
+    sloped = [roof for kind in SLOPED for roof in tried((kind,) * len(plan))]
+    found = sloped + tried(("flat",) * len(plan))
     if any(roof.rmse_m < GOOD_M for roof in found):
         return found
-    for kind in SLOPED:
-        found += tried((kind,) * len(plan), tied=False)
     better = [min(sloped, key=lambda roof: roof.score).type] if sloped else SLOPED
     for kind in better:
         for annex in list(product(("flat", kind), repeat=min(others, 3)))[:-1]:
-            found += tried((kind, *annex, *((kind,) * (others - len(annex)))), tied=True)
+            found += tried((kind, *annex, *((kind,) * (others - len(annex)))))
     main = plan[0]
     for _ in range(4):
-        found += tried(("shed", *(("flat",) * others)), tied=False, first=main)
+        found += tried(("shed", *(("flat",) * others)), first=main)
         main = main.turned()
     return found
 
 
 def _fitted(
-    plan: Sequence[Rectangle], kinds: Sequence[str], tied: bool, cells: Seen, coarsest_m: float
+    plan: Sequence[Rectangle], kinds: Sequence[str], cells: Seen, coarsest_m: float
 ) -> Winged | None:
     """Return the least-squares roof of given kinds; None where it is no roof."""
     if all(kind == "flat" for kind in kinds):
@@ -288,8 +289,8 @@ def _fitted(
     both = [wing.over(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
     inside, rises = (np.array(one) for one in zip(*both, strict=True))
     sloped = np.array([kind != "flat" for kind in kinds])
-    # the wings of a group share their eaves and slope
-    group = np.cumsum(~sloped) * ~sloped if tied else np.arange(len(plan))
+    # the wings of a group share their eaves and slope: all but flat ones
+    _, group = np.unique(np.cumsum(~sloped) * ~sloped, return_inverse=True)
     unknowns = len(np.unique(group)) + len(np.unique(group[sloped]))
     level, slope, residual = _solved(inside, rises, sloped, group, unknowns, cells.flat)
     if not len(residual):
