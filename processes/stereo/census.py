@@ -55,14 +55,28 @@ class Slices:
 
         Nothing is looked for outside of *where*.
         """
-        low = np.floor(lo * per_px).astype(np.int32)
-        need = np.ceil(hi * per_px).astype(np.int32) - low + 1
-        count = (np.maximum(need, 1) + LANES - 1) // LANES * LANES
-        first = low - (count - need) // 2
-        if where is not None:
-            count *= where
-        ends = np.cumsum(count, dtype=np.int64).reshape(count.shape)
-        return cls(np.ascontiguousarray(first), np.ascontiguousarray(count), ends - count, per_px)
+        sought = np.ones(lo.shape, np.bool_) if where is None else where
+        low, high = (np.ascontiguousarray(bound, np.float32) for bound in (lo, hi))
+        first, count, start = _slices(low, high, np.float32(per_px), sought)
+        return cls(first, count, start, per_px)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _slices(lo, hi, per_px, where):  # type: ignore[no-untyped-def]
+    rows, cols = lo.shape
+    first, count = np.empty((rows, cols), np.int32), np.empty((rows, cols), np.int32)
+    start = np.empty((rows, cols), np.int64)
+    lanes, ends = np.int32(LANES), 0
+    for r in range(rows):
+        for c in range(cols):
+            low = np.int32(np.floor(lo[r, c] * per_px))
+            need = np.int32(np.ceil(hi[r, c] * per_px)) - low + np.int32(1)
+            whole = (max(need, np.int32(1)) + lanes - np.int32(1)) // lanes * lanes
+            first[r, c] = low - (whole - need) // np.int32(2)
+            count[r, c] = whole if where[r, c] else 0
+            start[r, c] = ends
+            ends += count[r, c]
+    return first, count, start
 
 
 @dataclass(frozen=True)
@@ -75,18 +89,19 @@ class Seen:
 
 
 @njit(cache=True, nogil=True)
-def census(image, offsets):  # type: ignore[no-untyped-def]
+def census(image, offsets, pad=0):  # type: ignore[no-untyped-def]
     """Return uint32 codes (row, col) of a float32 image and whether all its neighbours exist.
 
     *offsets* is (n ≤ 32, 2): row and column of each neighbour. A neighbour that is missing (NaN or
-    beyond the border) leaves its bit 0; a pixel that is itself NaN is not valid.
+    beyond the border) leaves its bit 0; a pixel that is itself NaN is not valid. *pad* more columns
+    on both sides are not valid.
     """
     rows, cols = image.shape
-    codes = np.zeros((rows, cols), np.uint32)
-    valid = np.zeros((rows, cols), np.uint8)
+    codes = np.zeros((rows, cols + 2 * pad), np.uint32)
+    valid = np.zeros((rows, cols + 2 * pad), np.uint8)
     for r in range(rows):
         for c in range(cols):
-            valid[r, c] = np.uint8(image[r, c] == image[r, c])
+            valid[r, pad + c] = np.uint8(image[r, c] == image[r, c])
         for k in range(offsets.shape[0]):
             rr = r + offsets[k, 0]
             if rr < 0 or rr >= rows:
@@ -96,11 +111,30 @@ def census(image, offsets):  # type: ignore[no-untyped-def]
             last = min(cols, cols - dc)
             here = image[r, first:last]
             there = image[rr, first + dc : last + dc]
-            code = codes[r, first:last]
+            code = codes[r, pad + first : pad + last]
             bit = np.uint32(k)
             for c in range(last - first):
                 code[c] |= np.uint32(there[c] < here[c]) << bit
     return codes, valid
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def greys(image, dark, spread, pad):  # type: ignore[no-untyped-def]
+    """Return square roots (uint8) of how far a float32 image is above *dark*, in shares of …
+
+    … *spread*: shadows have as much contrast as what is lit. What is not known is dark, and *pad*
+    more columns on both sides are 0.
+    """
+    rows, cols = image.shape
+    out = np.zeros((rows, cols + 2 * pad), np.uint8)
+    for r in range(rows):
+        for c in range(cols):
+            share = (image[r, c] - dark) / spread
+            root = np.sqrt(share if share > 0 else np.float32(0))
+            out[r, pad + c] = np.uint8(
+                min(root * np.float32(220) + np.float32(18), np.float32(255))
+            )
+    return out
 
 
 def window(rows: int, cols: int, *, spread: int = 1) -> NDArray[np.int64]:

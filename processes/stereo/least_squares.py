@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from processes.stereo.planes import Floats, Mask, Planes, disk
+from processes.stereo.slopes import surroundings
 
 RADIUS_PX, EVERY = 8, 2
 """Radius of the window, and which neighbours within it count: those of one colour of a chessboard.
@@ -44,14 +45,11 @@ def fitted(
     left. Planes that are not sure stay as they are.
     """
     now = planes
-    table = disk(RADIUS_PX, every=EVERY).astype(np.float32)
+    table = disk(RADIUS_PX, every=EVERY)
+    known = known & surroundings(wanted, RADIUS_PX)
     for _ in range(TURNS):
-        value, slope = _seen(right, now.disparity)
-        more, slope = left - np.float32(gain) * value, np.float32(gain) * slope
-        *new, sure = _fit(
-            now.disparity, now.by_col, now.by_row, wanted, known & np.isfinite(more), more, slope,
-            table,
-        )  # fmt: skip
+        seen = _compared(left, right, now.disparity, known, np.float32(gain))
+        *new, sure = _fit(now.disparity, now.by_col, now.by_row, wanted, seen, table)
         now = Planes(new[0], planes.support, new[1], new[2])
     sure &= np.abs(now.disparity - planes.disparity) < np.float32(HEIGHT_PX)
     kept = (np.where(sure, one, other) for one, other in zip(now, planes, strict=True))
@@ -59,28 +57,34 @@ def fitted(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _seen(right, disparity):  # type: ignore[no-untyped-def]
-    """Return the right image where a surface sees it, and how it changes with disparity.
+def _compared(left, right, disparity, known, gain):  # type: ignore[no-untyped-def]
+    """Return what the fit takes of each pixel, (4, row, col), float32, with a border of RADIUS_PX.
 
-    Both float32 (row, col): value, NaN beyond the image, and slope per px, by Catmull and Rom.
+    Disparity; what the left image is brighter than the right one where the surface sees it; how
+    much brighter the right one gets with disparity, a px, by Catmull and Rom; and 1 where all that
+    is known. All is 0 elsewhere.
     """
     rows, cols = disparity.shape
-    value = np.full((rows, cols), np.float32(np.nan), np.float32)
-    slope = np.zeros((rows, cols), np.float32)
+    out = np.zeros((4, rows + 2 * RADIUS_PX, cols + 2 * RADIUS_PX), np.float32)
     half, last = np.float32(0.5), right.shape[1] - 1
     for r in range(rows):
         for c in range(cols):
-            x = np.float32(c) + disparity[r, c]
-            if not (x >= 1 and x < last - 1):
+            d = disparity[r, c]
+            x = np.float32(c) + d
+            if not (known[r, c] and x >= 1 and x < last - 1):
                 continue
             at = int(x)
             t = x - np.float32(at)
             before, here, after = right[r, at - 1], right[r, at], right[r, at + 1]
             bend = 2 * before - 5 * here + 4 * after - right[r, at + 2]
             twist = 3 * (here - after) + right[r, at + 2] - before
-            value[r, c] = here + half * t * (after - before + t * (bend + t * twist))
-            slope[r, c] = half * (after - before + t * (2 * bend + 3 * t * twist))
-    return value, slope
+            value = here + half * t * (after - before + t * (bend + t * twist))
+            more = left[r, c] - gain * value
+            if np.isfinite(more):
+                i, j = r + RADIUS_PX, c + RADIUS_PX
+                out[0, i, j], out[1, i, j], out[3, i, j] = d, more, 1
+                out[2, i, j] = gain * half * (after - before + t * (2 * bend + 3 * t * twist))
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -119,30 +123,36 @@ def is_sure(by_col, by_row, of_col, of_both, of_row):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
-def _fit(  # type: ignore[no-untyped-def]
-    disparity, by_col, by_row, wanted, known, more, slope, table
-):
+def _fit(disparity, by_col, by_row, wanted, seen, table):  # type: ignore[no-untyped-def]
     rows, cols = disparity.shape
     height, col, row = disparity.copy(), by_col.copy(), by_row.copy()
     sure = np.zeros((rows, cols), np.bool_)
     one, sharp = np.float32(1), np.float32(1 / (TAU_PX * TAU_PX))
+    stride = seen.shape[2]
+    heights, brighter = seen[0].reshape(-1), seen[1].reshape(-1)
+    slopes, there = seen[2].reshape(-1), seen[3].reshape(-1)
+    xs, ys, nears = table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+    # from the first pixel of a window; without a sign, so that none is taken from the end
+    offsets = np.empty(len(table), np.uint64)
+    for k in range(len(table)):
+        offsets[k] = (int(ys[k]) + RADIUS_PX) * stride + int(xs[k]) + RADIUS_PX
     for r in range(rows):
         for c in range(cols):
             if not wanted[r, c]:
                 continue
+            first = np.uint64(r * stride + c)
             d, a, b = disparity[r, c], by_col[r, c], by_row[r, c]
             n = s_e = s_ee = s_g = s_gx = s_gy = s_ge = s_gxe = 0.0
             s_gye = s_gg = s_ggx = s_ggy = s_ggxx = s_ggxy = s_ggyy = 0.0
-            for k in range(table.shape[0]):
-                x, y, near = table[k]
-                v, u = r + int(y), c + int(x)
-                if v < 0 or u < 0 or v >= rows or u >= cols or not known[v, u]:
-                    continue
-                off = disparity[v, u] - (d + a * x + b * y)
+            # no branches: the compiler takes several neighbours at once
+            for k in range(len(offsets)):
+                at = first + offsets[k]
+                x, y = xs[k], ys[k]
+                off = heights[at] - (d + a * x + b * y)
                 share = one / (one + off * off * sharp)
-                w = share * share * near
-                g = slope[v, u]
-                e = more[v, u] + g * off
+                w = share * share * nears[k] * there[at]
+                g = slopes[at]
+                e = brighter[at] + g * off
                 wg = w * g
                 wgg = wg * g
                 n += w

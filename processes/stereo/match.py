@@ -40,7 +40,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from processes.stereo.census import Seen, Slices, census, window
+from processes.stereo.census import Seen, Slices, census, greys, window
 from processes.stereo.checks import Reason, compared, settled
 from processes.stereo.least_squares import fitted
 from processes.stereo.light import Light, light_of, share
@@ -344,13 +344,10 @@ class Tones:
         (left_low, left_high), (right_low, right_high) = self.left, self.right
         return (left_high - left_low) / max(right_high - right_low, 1e-6)
 
-    def grey(self, image: Floats, ends: tuple[float, float]) -> NDArray[np.uint8]:
-        """Return square roots of grey levels: shadows have as much contrast as what is lit.
-
-        What is not known is dark.
-        """
-        roots = np.sqrt(np.fmax(share(image, ends), 0))
-        return np.asarray(np.minimum(roots * 220 + 18, 255), np.uint8)
+    def grey(self, image: Floats, ends: tuple[float, float], pad: int) -> NDArray[np.uint8]:
+        """Return square roots of grey levels with *pad* more columns on both sides; see `greys`."""
+        dark, spread = np.float32(ends[0]), np.float32(max(ends[1] - ends[0], 1e-6))
+        return np.asarray(greys(image, dark, spread, pad), np.uint8)
 
 
 def _ends(image: Floats) -> tuple[float, float]:
@@ -394,24 +391,22 @@ def _level(
 def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, device: str, where: Mask) -> _Level:
     """Match one strip; its right image has `recipe.per_px` columns a pixel."""
     q = recipe.per_px
-    codes, ok = census(pair.left, window(*CENSUS_PX))
+    codes, ok = census(pair.left, window(*CENSUS_PX), 0)
     ok *= where
     slices = Slices.between(lo, hi, per_px=q, where=ok != 0)
     lowest = int(slices.first.min())
     highest = int((slices.first + slices.count).max())
-    there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q))
-    pad = max(0, -lowest, pair.left.shape[1] * q + highest - there.shape[1]) + 1
-    greys = pair.tones.grey(pair.lit, pair.tones.left)
-    beside = [(0, 0), (pad, pad)]
-    there, there_ok, there_grey = (
-        np.pad(a, beside) for a in (there, there_ok, pair.tones.grey(pair.right, pair.tones.right))
-    )
+    cols = pair.right.shape[1]
+    pad = max(0, -lowest, pair.left.shape[1] * q + highest - cols) + 1
+    there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q), pad)
+    tones = pair.tones
+    left = Seen(codes, ok, tones.grey(pair.lit, tones.left, 0))
+    right = Seen(there, there_ok, tones.grey(pair.right, tones.right, pad))
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     best, near, rival, back = solver(device)(
-        Seen(codes, ok, greys), Seen(there, there_ok, there_grey), pad, slices,
-        np.uint8(recipe.p1), p2, pair.right.shape[1] // q,
-    )  # fmt: skip
+        left, right, pad, slices, np.uint8(recipe.p1), p2, cols // q
+    )
     return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
 
 

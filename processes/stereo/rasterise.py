@@ -88,6 +88,24 @@ def rasterise(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def weights(x, y, weight, inverse, height, width):  # type: ignore[no-untyped-def]
+    """Return the sum of the weights of the points in each cell, and how many these are.
+
+    *inverse*: the six numbers that bring x, y to columns and rows.
+    """
+    total, count = np.zeros((height, width)), np.zeros((height, width), np.int32)
+    for p in range(x.size):
+        row = inverse[5] + x[p] * inverse[3] + y[p] * inverse[4] - 0.5
+        col = inverse[2] + x[p] * inverse[0] + y[p] * inverse[1] - 0.5
+        # NaN fails every comparison
+        if row > -0.5 and col > -0.5 and row < height - 0.5 and col < width - 0.5:
+            r, c = int(np.rint(row)), int(np.rint(col))
+            total[r, c] += weight[p]
+            count[r, c] += 1
+    return total, count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _in_cells(x, y, z, weight, inverse, height, width):  # type: ignore[no-untyped-def]
     """Return points cell by cell, where those of each begin, and the mean of their heights.
 

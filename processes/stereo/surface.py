@@ -33,7 +33,7 @@ from processes.stereo.match import Tones, match
 from processes.stereo.outliers import Brightness, implausible
 from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
-from processes.stereo.rasterise import rasterise
+from processes.stereo.rasterise import rasterise, weights
 from processes.stereo.rims import overhanging
 from processes.stereo.scanline import filled
 from processes.stereo.second import Known, Second, asked, telling, unsupported
@@ -434,13 +434,10 @@ def _pair_surface(
 
 def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
     """Return the mean confidence of the points in each cell; half the usual where it has none."""
-    row, col = grid.rowcol(x.ravel(), y.ravel())
-    with np.errstate(invalid="ignore"):
-        keep = (row > -0.5) & (col > -0.5) & (row < grid.height - 0.5) & (col < grid.width - 0.5)
-    cell = np.rint(row[keep]).astype(int) * grid.width + np.rint(col[keep]).astype(int)
-    size = grid.height * grid.width
-    total = np.bincount(cell, confidence.ravel()[keep], size).reshape(grid.shape)
-    count = np.bincount(cell, minlength=size).reshape(grid.shape)
+    inverse = ~grid.transform
+    total, count = weights(
+        x.ravel(), y.ravel(), confidence.ravel(), np.array(inverse[:6]), *grid.shape
+    )
     mean = total / np.maximum(count, 1)
     usual = float(confidence.mean(where=np.isfinite(x))) if np.isfinite(x).any() else 0.0
     mean[(count == 0) & np.isfinite(dsm)] = 0.5 * usual

@@ -141,7 +141,7 @@ def intersect(
 
     *rows*, *cols* have shape (view, point), NaN where a view has no observation; *height_m* is a
     first guess. Residuals (view, 2, point) are observed less projected, in pixels. Gauss-Newton,
-    all points at once (Grodecki & Dial, 2003).
+    all points at once (Grodecki & Dial, 2003), with the slopes of the first guess.
     """
     height = np.broadcast_to(np.asarray(height_m, float), rows.shape[1:]).copy()
     seen = np.isfinite(rows)
@@ -151,11 +151,13 @@ def intersect(
         mine = first == v
         lon[mine], lat[mine] = model.locate(rows[v, mine], cols[v, mine], height[mine])
     residuals = np.full((len(models), 2, height.size), np.nan)
+    # lines of sight hardly turn over the metres that are left
+    slopes = [jacobian(model, lon, lat, height) for model in models]
     for turn in range(8):
         normal = np.zeros((height.size, 3, 3))
         right = np.zeros((height.size, 3))
         for v, model in enumerate(models):
-            by = jacobian(model, lon, lat, height)
+            by = slopes[v]
             row, col = model.project(lon, lat, height)
             off = np.stack([rows[v] - row, cols[v] - col])
             residuals[v] = off

@@ -31,6 +31,13 @@ assert not known, "everything was registered"
 assert "scipy.linalg" not in sys.modules, "a BLAS was looked for"
 assert risen(np.array([3, 1]), 2).tolist() == [5, 3], "it still compiles for other kinds"
 assert known
+from numba import njit
+
+@njit
+def twice(heights):
+    return risen(risen(heights, 2.0), 1.0)
+
+assert twice(np.array([3.0, 1.0])).tolist() == [6.0, 4.0], "and with other kernels"
 """
 
 
