@@ -39,7 +39,6 @@ class BlockFile:
             tiled=True,
             blockxsize=TILE_PX,
             blockysize=TILE_PX,
-            **({} if layer.passing else {"compress": "zstd", "zstd_level": 1}),
             bigtiff="if_safer",
             **_colours(layer, bands),
         )

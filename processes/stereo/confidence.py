@@ -183,7 +183,7 @@ def relief_m(dsm: Pixels) -> Pixels:
 def distance_m(origin: NDArray[np.uint8], cell_m: float) -> Pixels:
     """Return how far each cell is from the nearest measured one."""
     bare = (origin != Origin.SEEN).view(np.uint8)
-    far = cv2.distanceTransform(bare, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    far = cv2.distanceTransform(bare, cv2.DIST_L2, cv2.DIST_MASK_5)
     return np.asarray(far * np.float32(cell_m), np.float32)
 
 

@@ -87,24 +87,25 @@ def _patches(height, known, step):  # type: ignore[no-untyped-def]
     """Return the number of each cell's patch, from 1, 0 where nothing is known; and how many."""
     rows, cols = height.shape
     names = np.zeros((rows, cols), np.int32)
-    waiting = np.empty(rows * cols, np.int64)
+    waiting = np.empty((rows * cols, 2), np.int32)
     count = 0
-    for first in range(rows * cols):
-        r, c = first // cols, first % cols
-        if not known[r, c] or names[r, c] != 0:
-            continue
-        count += 1
-        names[r, c] = count
-        waiting[0] = first
-        n = 1
-        while n > 0:
-            n -= 1
-            r, c = waiting[n] // cols, waiting[n] % cols
-            for rr in range(max(r - 1, 0), min(r + 2, rows)):
-                for cc in range(max(c - 1, 0), min(c + 2, cols)):
-                    apart = abs(height[rr, cc] - height[r, c])
-                    if known[rr, cc] and names[rr, cc] == 0 and apart < step:
-                        names[rr, cc] = count
-                        waiting[n] = rr * cols + cc
-                        n += 1
+    for row in range(rows):
+        for col in range(cols):
+            if not known[row, col] or names[row, col] != 0:
+                continue
+            count += 1
+            names[row, col] = count
+            waiting[0] = row, col
+            n = 1
+            while n > 0:
+                n -= 1
+                r, c = waiting[n]
+                for rr in range(max(r - 1, 0), min(r + 2, rows)):
+                    for cc in range(max(c - 1, 0), min(c + 2, cols)):
+                        if names[rr, cc] != 0 or not known[rr, cc]:
+                            continue
+                        if abs(height[rr, cc] - height[r, c]) < step:
+                            names[rr, cc] = count
+                            waiting[n] = rr, cc
+                            n += 1
     return names, count

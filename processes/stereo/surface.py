@@ -372,8 +372,9 @@ def _parts(mask: NDArray[np.bool_], connectivity: int = 4) -> tuple[int, NDArray
 
 def _depth(mask: NDArray[np.bool_]) -> Pixels:
     """Return how far inside of a mask each cell lies, in cells; 0 outside."""
-    exact = cv2.DIST_MASK_PRECISE
-    return np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, exact), np.float32)
+    # 2 % off at most; the exact ones take six times as long
+    within = mask.view(np.uint8)
+    return np.asarray(cv2.distanceTransform(within, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
 
 
 def _pair_surfaces(
