@@ -148,12 +148,17 @@ def fill(
     reach = max(1, round(reach_m / cell_m))
     widest = np.float32(hidden_m / cell_m)
     filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m), widest)
-    origin = np.where(known, Origin.SEEN, np.where(inside, Origin.EMPTY, Origin.OUTSIDE))
+    origin = np.full(dsm.shape, np.uint8(Origin.OUTSIDE))
     new = ~known & np.isfinite(filled)
-    origin = np.where(new, Origin.INTERPOLATED, origin)
-    origin = np.where(new & (gap <= 3), Origin.FILLED_GAP, origin)
-    origin = np.where(new & walled, Origin.FILLED_OCCLUSION, origin)
-    return filled, origin.astype(np.uint8)
+    for where, name in (
+        (inside, Origin.EMPTY),
+        (known, Origin.SEEN),
+        (new, Origin.INTERPOLATED),
+        (new & (gap <= 3), Origin.FILLED_GAP),
+        (new & walled, Origin.FILLED_OCCLUSION),
+    ):
+        origin[where] = name
+    return filled, origin
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -344,7 +344,7 @@ class Tones:
         (left_low, left_high), (right_low, right_high) = self.left, self.right
         return (left_high - left_low) / max(right_high - right_low, 1e-6)
 
-    def grey(self, image: Floats, ends: tuple[float, float], pad: int) -> NDArray[np.uint8]:
+    def grey(self, image: Floats, ends: tuple[float, float], *, pad: int = 0) -> NDArray[np.uint8]:
         """Return square roots of grey levels with *pad* more columns on both sides; see `greys`."""
         dark, spread = np.float32(ends[0]), np.float32(max(ends[1] - ends[0], 1e-6))
         return np.asarray(greys(image, dark, spread, pad), np.uint8)
@@ -400,8 +400,8 @@ def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, device: str, whe
     pad = max(0, -lowest, pair.left.shape[1] * q + highest - cols) + 1
     there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q), pad)
     tones = pair.tones
-    left = Seen(codes, ok, tones.grey(pair.lit, tones.left, 0))
-    right = Seen(there, there_ok, tones.grey(pair.right, tones.right, pad))
+    left = Seen(codes, ok, tones.grey(pair.lit, tones.left))
+    right = Seen(there, there_ok, tones.grey(pair.right, tones.right, pad=pad))
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
     best, near, rival, back = solver(device)(

@@ -57,26 +57,22 @@ def overhanging(image: Pixels, disparity: Pixels, confidence: Pixels) -> Mask:
     low, high = np.quantile(grey[seen][:: max(1, int(seen.sum()) // 100_000)], (0.02, 0.98))
     grey = (grey / max(float(high - low), 1e-6)).astype(np.float32)
     sure = np.asarray(cv2.blur(np.asarray(confidence, np.float32), (3, 3)))
-    rim = _rim(disparity, sure, RIM_PX, JUMP_PX, NEAR_PX, CERTAIN)
+    known = np.where(np.isnan(disparity), -FARTHEST, disparity)
+    lowest = np.asarray(cv2.erode(known, np.ones((2 * RIM_PX + 1,) * 2, np.uint8)), np.float32)
+    rim = _rim(disparity, lowest, sure, JUMP_PX, NEAR_PX, CERTAIN)
     joined = _joined(grey, seen, np.where(rim, np.float32(np.nan), disparity), STEP_COST)
     return np.asarray(rim & (joined < disparity - JUMP_PX))
 
 
 @njit(cache=True, nogil=True)
-def _rim(disparity, sure, rim_px, jump, near_px, certain):  # type: ignore[no-untyped-def]
-    """Return pixels of roofs that have something lower, or nothing known, within *rim_px*."""
+def _rim(disparity, lowest, sure, jump, near_px, certain):  # type: ignore[no-untyped-def]
+    """Return pixels of roofs that have something lower, or nothing known, near: *lowest*."""
     rows, cols = disparity.shape
     out = np.zeros((rows, cols), np.bool_)
     for r in range(rows):
         for c in range(cols):
             d = disparity[r, c]
-            if np.isnan(d):
-                continue
-            beside = False
-            for i in range(max(0, r - rim_px), min(rows, r + rim_px + 1)):
-                for j in range(max(0, c - rim_px), min(cols, c + rim_px + 1)):
-                    beside |= not disparity[i, j] >= d - jump
-            if not beside:
+            if np.isnan(d) or lowest[r, c] >= d - jump:
                 continue
             for i in range(max(0, r - near_px), min(rows, r + near_px + 1)):
                 for j in range(max(0, c - near_px), min(cols, c + near_px + 1)):
