@@ -21,7 +21,8 @@ from processes.core.raster import Grid, Raster, RasterSource
 LARGEST_BLOCK = 1792
 COARSE_CELLS = 16_000_000
 """The one lattice held whole in memory never has more cells than this."""
-SPAN_MARGIN_M = 60.0
+SPAN_MARGIN_M, FINE_MARGIN_M = 60.0, 30.0
+"""So far a block sees beyond itself: to span its ground, and to span it about the coarse whole."""
 WIDEST_SEEN = 0.6
 """Share of the widest object that a block sees beyond itself: more than the radius that decides."""
 EMPTY, SEEN, UNDER, BRIDGE, VOID, WATER = 0, 1, 2, 3, 4, 5
@@ -162,7 +163,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         layers,
         models,
         *(seen, inputs.dsm, decks, *([inputs.water] if inputs.water else [])),
-        margin_m=SPAN_MARGIN_M,
+        margin_m=FINE_MARGIN_M,
         block_px=block_px,
     )
     work.progress(1.0, "terrain model written")

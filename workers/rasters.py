@@ -53,7 +53,9 @@ class RasterFile:
         self._opened_with = (path.resolve(), shown, band_names, nodata)
         self._nodata = nodata if self._file.nodata is None else self._file.nodata
         self._names = tuple(band_names or _band_names(self._file))
-        self._gaps = any(MaskFlags.all_valid not in flags for flags in self._file.mask_flag_enums)
+        # the only value that is none is looked for below; asking GDAL takes as long as reading
+        marks = [MaskFlags.all_valid, *([MaskFlags.nodata] if self._file.count == 1 else [])]
+        self._gaps = any(not set(flags) & set(marks) for flags in self._file.mask_flag_enums)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as what opens it again: another process has its own handle on the file."""
