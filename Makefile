@@ -48,7 +48,7 @@ up: env
 	@$(BIN)/orograph up
 
 bench: test-env
-	@for name in accuracy speed speed_area segmentation roofs tilesets serving; do \
+	@for name in accuracy views lands speed speed_area segmentation roofs tilesets serving; do \
 	    echo "== $$name"; $(BIN)/python tests/benchmarks/$$name.py || exit 1; \
 	done
 

@@ -33,13 +33,13 @@ HTML = "text/html"
 class Inputs(BaseModel):
     """What a process takes. A field's description is what a user reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Outputs(BaseModel):
     """What a process gives: values, or assets that are already written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Asset(BaseModel):

@@ -29,7 +29,16 @@ import numpy as np
 import rasterio
 from machine import measured_on
 from numpy.typing import NDArray
-from truth import CLASSES, NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
+from truth import (
+    CLASSES,
+    NO_SHIFT,
+    Truth,
+    mispointed,
+    on_truth,
+    scene_folder,
+    scenes_here,
+    truth_of,
+)
 
 from processes.accuracy.buildings import building_figures
 from processes.accuracy.citymodel import roof_heights
@@ -40,9 +49,6 @@ from processes.accuracy.roofs import roof_figures
 from processes.accuracy.shift import Shift, best_shift, best_shift_of_shapes
 from processes.city import ORIGINS
 from processes.core.raster import Grid
-
-SCENES = ("village", "quarter")
-SHIFTED = {"quarter"}
 
 
 def figures_of(scene: Path, truth: Truth, products: dict[str, Path]) -> dict[str, Any]:
@@ -272,7 +278,7 @@ def main() -> None:
     report: dict[str, Any] = {"measured": measured_on(), "scenes": {}}
     print(f"{report['measured']}\n")
     with tempfile.TemporaryDirectory() as scratch:
-        for given in args.scene or SCENES:
+        for given in args.scene or scenes_here():
             scene = scene_folder(given)
             name = scene.name
             folder = (args.products or Path(scratch)) / name

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from truth import OUTSIDE, WATER, scene_folder
+from truth import OUTSIDE, WATER, scene_folder, scenes_here
 
 from processes.accuracy import expected
 from processes.accuracy.expected import CLAIMS_M
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--check", type=Path, nargs="*", default=[], help="further scenes")
     parser.add_argument("--write", action="store_true", help="put the tables where they are used")
     args = parser.parse_args()
-    homes = [scene_folder("village"), scene_folder("quarter"), *args.scene]
+    homes = [*map(scene_folder, scenes_here()), *args.scene]
     with tempfile.TemporaryDirectory() as scratch:
         models = [judged(home, views, Path(scratch)) for home in homes for views in views_of(home)]
         others = [judged(home, views_of(home)[0], Path(scratch)) for home in args.check]

@@ -31,10 +31,10 @@ import rasterio.features
 import rasterio.transform
 import shapely
 import shapely.affinity
-from accuracy import SCENES, SHIFTED, comparable, products_of, run_city
+from accuracy import comparable, products_of, run_city
 from machine import measured_on
 from numpy.typing import NDArray
-from truth import NO_SHIFT, on_truth, scene_folder, truth_of
+from truth import NO_SHIFT, SCENES, mispointed, on_truth, scene_folder, scenes_here, truth_of
 
 from processes.accuracy.outlines import matches, orientation_error_deg, outline_figures
 from processes.accuracy.shift import best_shift_of_shapes
@@ -147,7 +147,7 @@ def of_scene(name: str, folder: Path, scratch: Path) -> dict[str, dict[str, dict
     """Return the tables of one scene: from our own cells and from the true ones."""
     truth, products = truth_of(scene_folder(name)), products_of(folder)
     shift = NO_SHIFT
-    if name in SHIFTED:
+    if mispointed(scene_folder(name)):
         on = on_truth(products["dsm"], truth)
         shift = best_shift_of_shapes(on, truth.dsm, truth.cell_m, counted=truth.counted)
     tables = {}
@@ -275,7 +275,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         report |= of_shapes(scratch)
-        for name in args.scene or SCENES:
+        for name in args.scene or scenes_here():
             products = (args.products or scratch) / name
             if not args.products:
                 run_city(scene_folder(name), products)

@@ -36,11 +36,11 @@ import numpy as np
 import rasterio
 import shapely
 import trimesh
-from accuracy import SCENES, comparable, products_of, roofs, run_city
+from accuracy import comparable, products_of, roofs, run_city
 from machine import measured_on
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
+from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, scenes_here, truth_of
 
 from processes.accuracy.outlines import matches
 from processes.accuracy.shift import Shift, best_shift_of_shapes
@@ -278,7 +278,7 @@ def main() -> None:
     report: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        for given in args.scene or SCENES:
+        for given in args.scene or scenes_here():
             scene = scene_folder(given)
             if not (scene / "truth" / "roof_planes.gpkg").is_file():
                 sys.exit(f"{scene} knows no roofs: its truth needs roof_planes.gpkg")

@@ -28,7 +28,7 @@ import rasterio
 from accuracy import products_of, run_city
 from machine import measured_on
 from numpy.typing import NDArray
-from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, truth_of
+from truth import NO_SHIFT, Truth, mispointed, on_truth, scene_folder, scenes_here, truth_of
 
 from processes.accuracy.shift import Shift, best_shift
 from processes.core.process import Asset, Layer
@@ -37,7 +37,6 @@ from processes.segment import CODES, SEGMENT, SegmentInputs
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
-SCENES = ("village", "quarter")
 CODE = {"ground": 5, "building": 1, "tree": 2, "water": 3, "road": 4, "bridge": 4}
 TRUE_NAMES = {1: "ground", 2: "building", 3: "tree", 4: "water", 5: "road", 6: "bridge"}
 AI4GEO = {"accuracy": 0.933, "mean IoU": 0.818, "F1": 0.835, "precision": 0.895, "recall": 0.782}
@@ -205,7 +204,7 @@ def main() -> None:
     report: dict[str, Any] = {}
     sensors = list(SENSORS) if args.sensors else ["four bands"]
     with tempfile.TemporaryDirectory() as scratch:
-        for name in args.scene or SCENES:
+        for name in args.scene or scenes_here():
             folder = (args.products or Path(scratch)) / Path(name).name
             if not args.products:
                 run_city(scene_folder(name), folder)

@@ -23,6 +23,8 @@ SHARED = Path(os.environ.get("OROGRAPH_TEST_DATA", TESTS.parents[1] / "shared" /
 """Where scenes lie that are too large for the project; the same as in the tests."""
 
 OUTSIDE, WATER = 32, 8
+SCENES = ("village", "quarter")
+"""The first is in the repository."""
 CLASSES = {1: "ground", 2: "building", 3: "tree", 4: "water", 5: "road", 6: "bridge", 7: "car"}
 NO_SHIFT = Shift(0.0, 0.0, 0.0)
 
@@ -51,13 +53,26 @@ class Truth:
 
 def scene_folder(name: str) -> Path:
     """Return the folder of a built scene, by name or path. Ends the program where it is absent."""
-    for folder in (TESTS / "data" / "scenes" / name, SHARED / "scenes" / name, Path(name)):
-        if (folder / "truth" / "dsm.tif").is_file():
-            return folder
+    if folder := _found(name):
+        return folder
     sys.exit(
         f"scene {name} is absent: give a folder with truth/, or set OROGRAPH_TEST_DATA to the "
         "folder that holds scenes/"
     )
+
+
+def scenes_here() -> list[str]:
+    """Return which of SCENES are on this machine, and say which are not."""
+    here = [name for name in SCENES if _found(name)]
+    for name in SCENES:
+        if name not in here:
+            print(f"{name}: no data, skipped\n")
+    return here
+
+
+def _found(name: str) -> Path | None:
+    homes = (TESTS / "data" / "scenes" / name, SHARED / "scenes" / name, Path(name))
+    return next((home for home in homes if (home / "truth" / "dsm.tif").is_file()), None)
 
 
 def mispointed(scene: Path) -> bool:

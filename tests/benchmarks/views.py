@@ -253,7 +253,7 @@ def main() -> None:
     report: dict[str, Any] = {"measured": measured_on(), "scenes": {}}
     print(f"{report['measured']}\n")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in args.scene or SCENES:
+        for name in args.scene or [name for name in SCENES if CASES[name].folder.is_dir()]:
             rows = benchmark(name, (args.products or Path(scratch)).resolve())
             report["scenes"][name] = rows
             print(markdown(name, rows), flush=True)
