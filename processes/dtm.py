@@ -79,7 +79,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     from processes.terrain.span import spanned_about
     from processes.terrain.water import shores, water_cells
 
-    surface = work.open_raster(inputs.dsm)
+    surface = work.open_raster(inputs.dsm)  # once: what is unpacked then stays at hand
     grid = metric_grid(surface)
     cell_m = float(np.sqrt(abs(grid.transform.a * grid.transform.e)))
     block_px = _even_block(grid)
@@ -102,7 +102,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
 
     work.progress(0.0, "finding the ground")
     found = (Layer("ground", passing=True), Layer("bridges", "uint8", passing=True))
-    seen, decks = work.map_layers(found, ground, inputs.dsm, margin_m=margin_m, block_px=block_px)
+    seen, decks = work.map_layers(found, ground, surface, margin_m=margin_m, block_px=block_px)
 
     sharp = _sharp(work.open_raster(seen), surface, cell_m)
 
@@ -115,7 +115,7 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         (seen,) = work.map_layers(
             (Layer("near", passing=True),),
             lambda *rasters: (up_to_walls(*rasters),),
-            *(seen, inputs.dsm, decks),
+            *(seen, surface, decks),
             margin_m=SPAN_MARGIN_M,
             block_px=block_px,
         )
@@ -162,7 +162,10 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     dtm, ndsm, mask = work.map_layers(
         layers,
         models,
-        *(seen, inputs.dsm, decks, *([inputs.water] if inputs.water else [])),
+        seen,
+        surface,
+        decks,
+        *([inputs.water] if inputs.water else []),
         margin_m=FINE_MARGIN_M,
         block_px=block_px,
     )
@@ -225,7 +228,8 @@ class Water:
         """Return *values* at the fine cells of a window."""
         row = np.arange(row0, row0 + shape[0]) // self.step
         col = np.arange(col0, col0 + shape[1]) // self.step
-        return np.asarray(values[np.ix_(row, col)])
+        wide = values[row[0] : row[-1] + 1].take(col, axis=1)
+        return np.asarray(wide.take(row - row[0], axis=0))
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,13 @@ class RasterFile:
             raise AssetUnreadable(
                 f"{self._shown} is truncated or damaged: fetch it again"
             ) from None
-        values: NDArray[np.float32] = stored.astype(np.float32)
-        if masks is not None:
-            values[masks == 0] = np.nan
+        absent = [] if masks is None else [masks == 0]
         if self._nodata is not None and not np.isnan(self._nodata):
             # a pixel is absent only when all its bands are: a black band alone is a colour
-            values[:, (stored == self._nodata).all(axis=0)] = np.nan
+            absent.append((stored == self._nodata).all(axis=0))
+        values: NDArray[np.float32] = stored.astype(np.float32, copy=False)
+        for pixels in absent:
+            np.copyto(values, np.nan, where=pixels)  # by index it takes up to ten times as long
         return values
 
 

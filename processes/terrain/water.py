@@ -300,9 +300,12 @@ def water_cells(dsm: Heights, ground: Heights, level: Heights, core: NDArray[np.
 
     *core* is as `water_levels` gives it.
     """
+    near = np.isfinite(level)
+    if not near.any():
+        return near
     margin = np.where(core > 0, WAVES_M, SHALLOW_M)
     lower = np.isnan(dsm) | (dsm <= level + margin) | (ground <= level + margin)
-    return np.asarray(np.isfinite(level) & (lower | (core == 2)))
+    return np.asarray(near & (lower | (core == 2)))
 
 
 def shores(dsm: Heights, ground: Heights, wet: Mask, cell_m: float) -> Mask:
