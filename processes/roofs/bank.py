@@ -9,6 +9,7 @@ The Bayesian information criterion chooses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import FINEST_M, Flat, Seen, as_shown, bic
+from processes.roofs.blur import FINEST_M, Flat, Seen, as_shown, bic, middle_near
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _sought(
     """
     cells = len(seen[-1])
     away = np.zeros(len(moves))
+    tried = [away.copy()]
     best = fit_shape(uv, shape, seen)
     best_planes = shape.copy()
     score = bic(best[2], cells, unknowns) if falling or best[1] > 0 else np.inf
@@ -178,6 +180,10 @@ def _sought(
                     if abs(before + way) > most:
                         continue
                     away[axis] = before + way
+                    if _among(away, tried):
+                        away[axis] = before
+                        continue
+                    tried.append(away.copy())
                     planes = shape.copy()
                     moved = unknowns
                     for move in range(len(moves)):
@@ -190,6 +196,14 @@ def _sought(
                     else:
                         away[axis] = before
     return best[0], best[1], best[2], best[3], score, best_planes
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _among(place: Floats, places: Sequence[Floats]) -> bool:
+    for other in places:  # noqa: SIM110  numba compiles no generators
+        if (other == place).all():
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -212,7 +226,8 @@ def fit_shape(
     f = as_shown(every, seen)
     level, rise = float(np.median(z)), 0.0
     origin = level
-    weights, residual = np.ones(len(z)), np.zeros(len(z))
+    weights, residual, spare = np.ones(len(z)), np.empty(len(z)), np.empty(len(z))
+    middle = np.inf
     for _ in range(20):
         before_level, before_rise = level, rise
         total, sum_f, sum_z, sum_ff, sum_fz = 1e-9, 0.0, 0.0, 0.0, 0.0
@@ -228,7 +243,8 @@ def fit_shape(
         level = origin + (sum_z - rise * sum_f) / total
         for i in range(len(z)):
             residual[i] = abs(z[i] - level - rise * f[i])
-        reach = 4.685 * max(1.4826 * float(np.median(residual)), 0.05)
+        middle = middle_near(residual, middle, spare)
+        reach = 4.685 * max(1.4826 * middle, 0.05)
         for i in range(len(z)):
             weights[i] = max(1 - (residual[i] / reach) ** 2, 0.0) ** 2
         if max(abs(before_level - level), abs(before_rise - rise)) < 1e-3:

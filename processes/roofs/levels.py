@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.roofs.blur import Seen, bic
@@ -81,20 +82,23 @@ def _level(height_m: float) -> Planes:
 
 def _high(cells: Seen) -> Flags | None:
     """Return which cells under the outline belong to the higher of two levels, if there are two."""
-    edge = (float(cells.z.min()) + float(cells.z.max())) / 2
-    step_m = 0.0
+    edge, step_m, share = _edge_between(cells.z)
+    two = step_m > LEAST_STEP_M and min(share, 1 - share) > LEAST_SHARE
+    return cells.every_z > edge if two else None
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _edge_between(z: Floats) -> tuple[float, float, float]:
+    """Return the height midway between two levels, their difference and the share of the higher."""
+    edge, step_m, share = (z.min() + z.max()) / 2, 0.0, 0.0
     for _ in range(5):
-        upper = cells.z > edge
-        if not upper.any() or upper.all():
-            return None
-        low_m, high_m = float(np.median(cells.z[~upper])), float(np.median(cells.z[upper]))
+        upper = z > edge
+        share = upper.mean()
+        if share in (0.0, 1.0):
+            break
+        low_m, high_m = np.median(z[~upper]), np.median(z[upper])
         edge, step_m = (low_m + high_m) / 2, high_m - low_m
-    high = cells.every_z > edge
-    return (
-        high
-        if step_m > LEAST_STEP_M and min(upper.mean(), 1 - upper.mean()) > LEAST_SHARE
-        else None
-    )
+    return edge, step_m, share
 
 
 def _setback(outline: BaseGeometry, cells: Seen, high: Flags) -> Any | None:

@@ -214,7 +214,11 @@ def _costs(uv: Floats, z: Floats, places: Floats) -> Floats:
         left = np.flatnonzero(uv[:, 0] < places[k] - BESIDE_M)
         right = np.flatnonzero(uv[:, 0] > places[k] + BESIDE_M)
         if min(len(left), len(right)) >= FEWEST_CELLS:
-            total = len(left) * _plain(uv[left], z[left]) + len(right) * _plain(uv[right], z[right])
+            total = 0.0
+            for side in (left, right) if len(left) > len(right) else (right, left):
+                # no more than the best so far, or it does not matter how much
+                if total < costs.min() * (len(left) + len(right)):
+                    total += len(side) * _plain(uv[side], z[side])
             costs[k] = total / (len(left) + len(right))
     return costs
 

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processes.roofs.blur import SHARP, Flat, Seen, as_shown, bic
+from processes.roofs.blur import SHARP, Flat, Seen, as_shown, bic, middle_near
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -396,7 +396,8 @@ def robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
     """Return the reweighted least-squares answer (Tukey) and the residuals."""
     cells, unknowns = system.shape
     weight = np.ones(cells)
-    answer, residual = np.zeros(unknowns), z.copy()
+    answer, residual, spare = np.zeros(unknowns), z.copy(), np.empty(cells)
+    middle = np.inf
     for least_m in SCALES_M:
         normal, right = 1e-9 * np.eye(unknowns), np.zeros(unknowns)
         for i in range(cells):
@@ -410,6 +411,7 @@ def robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
             residual[i] = z[i]
             for j in range(unknowns):
                 residual[i] -= system[i, j] * answer[j]
-        scale = max(1.4826 * np.median(np.abs(residual)), least_m)
+        middle = middle_near(np.abs(residual), middle, spare)
+        scale = max(1.4826 * middle, least_m)
         weight[:] = np.maximum(1 - (residual / (4.685 * scale)) ** 2, 0.0) ** 2
     return answer, residual

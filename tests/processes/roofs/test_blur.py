@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.transform import from_origin
 from scipy.ndimage import convolve1d
 from shapely import box, contains_xy
 
 from processes.core.raster import Grid, Raster
-from processes.roofs.blur import BLURS, SHARP, blur_of, settled
+from processes.roofs.blur import BLURS, SHARP, blur_of, middle_near, settled, shown
 from processes.roofs.reconstruct import misfits, reconstruct
 
 HOUSE, TURNED = box(5, 5, 19, 14), box(5, 3, 14, 17)
@@ -98,3 +100,28 @@ def test_roofs_that_agree_settle_it_and_roofs_that_do_not_never_do():
     north = np.array([blur == (0.7, 3.2) for blur in BLURS])
     split = np.where(rng.random((40, 1)) < 0.5, agreed, np.where(north, level / 2, level))
     assert not settled(split)
+
+
+HEIGHTS = st.floats(0, 1e3, width=16)
+
+
+@given(values=st.lists(HEIGHTS, min_size=1, max_size=60), guess=HEIGHTS | st.just(np.inf))
+def test_the_middle_is_the_median_whatever_was_guessed(values, guess):
+    off = np.array(values)
+    spare = np.empty(len(off))
+    for near in (guess, float(np.median(off))):
+        assert middle_near(off, near, spare) == np.median(off)
+    np.testing.assert_array_equal(off, values)
+
+
+@pytest.mark.parametrize("blur", [(1.4, 0.7), (0.7, 3.2), (2.0, 0.0), (0.0, 2.0)])
+def test_heights_are_shown_as_windows_that_fall_off_along_each_axis_say(blur):
+    values = np.random.default_rng(3).normal(size=(9, 14))
+    row, col = (place.ravel() for place in np.mgrid[:9, :14])
+    keep = [np.exp(-1 / width) if width else 0.0 for width in blur]
+    found = shown(values.ravel(), row, col, np.ones(values.size), *keep)
+    expected = values
+    for axis, share in ((1, keep[0]), (0, keep[1])):
+        window = np.array([share**cells for cells in np.abs(np.arange(-20, 21))])
+        expected = convolve1d(expected, window, axis=axis, mode="constant")
+    np.testing.assert_allclose(found.reshape(values.shape), expected, atol=1e-9)
