@@ -19,8 +19,7 @@ from processes.core.building import Attribute, BuildingModel, Solid
 from processes.core.errors import AssetUnreadable, InvalidInput, UnknownCrs
 from processes.core.origin import Origin
 from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
-from processes.core.raster import Grid, Raster, RasterSource
-from processes.semantics.scene import offset
+from processes.core.raster import Grid, Raster, RasterSource, offset
 
 if TYPE_CHECKING:
     import geopandas

@@ -303,7 +303,7 @@ def plan(
     if cell_m * FINEST < gsd_m:
         raise InvalidInput(
             f"resolution_m {cell_m:g} is finer than images of {gsd_m:.2f} m can tell: ask for "
-            f"{gsd_m / FINEST:.2f} or more"
+            f"{ceil(100 * gsd_m / FINEST) / 100:.2f} or more"
         )
     scene = Scene(
         views=corrected,

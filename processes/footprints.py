@@ -22,8 +22,8 @@ from pydantic import Field
 
 from processes.core.errors import InvalidInput
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
-from processes.core.raster import Grid, Raster, RasterSource
-from processes.semantics.scene import Scene, corner, offset, opened, piece
+from processes.core.raster import Grid, Raster, RasterSource, offset
+from processes.semantics.scene import Scene, corner, opened, piece
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame

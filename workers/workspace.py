@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
-from processes.core.errors import AssetUnreadable, EmptyItem, GridMismatch, InvalidInput
+from processes.core.errors import AssetUnreadable, EmptyItem, InvalidInput
 from processes.core.process import (
     COG,
     COPC,
@@ -35,7 +35,7 @@ from processes.core.process import (
     Process,
     StacObject,
 )
-from processes.core.raster import Grid, Image, Points, Raster, RasterSource
+from processes.core.raster import Grid, Image, Points, Raster, RasterSource, offset
 from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.aside import Aside
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
@@ -218,7 +218,7 @@ class LocalWorkspace:
         if lattice is None:
             raise InvalidInput(f"{layers[0].name}: its source has no georeference")
         margin = int(np.ceil(margin_m / lattice.cell_m))
-        block = Block(kernel, opened, [_offset(s, lattice) for s in opened], lattice, margin)
+        block = Block(kernel, opened, [offset(s, lattice) for s in opened], lattice, margin)
         wanted = windows(lattice, block_px)
         files: list[BlockFile | PointFile] = []
         try:
@@ -370,15 +370,3 @@ def _digest(path: Path) -> str:
 
 def _shown(href: str) -> str:
     return href.rsplit("/", 1)[-1]
-
-
-def _offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
-    """Return the rows and columns to add to go from *lattice* to the source's own cells."""
-    own = source.grid
-    if own is None:
-        raise InvalidInput("a raster without georeference cannot be combined with a map")
-    row, col = own.rowcol(*lattice.xy(0, 0))
-    whole = abs(row - round(float(row))) < 0.01 and abs(col - round(float(col))) < 0.01
-    if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
-        raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
-    return round(float(row)), round(float(col))

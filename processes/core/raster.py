@@ -14,6 +14,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from processes.core.errors import GridMismatch, InvalidInput
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -157,3 +159,18 @@ class Image:
     """STAC properties: datetime, gsd, view:off_nadir, …; empty for a bare GeoTIFF."""
     colours: Image | None = None
     """The multispectral image that was taken with a panchromatic one."""
+
+
+def offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
+    """Return the rows and columns to add to go from *lattice* to the source's own cells.
+
+    Raises InvalidInput for a source without georeference, GridMismatch for one of other cells.
+    """
+    own = source.grid
+    if own is None:
+        raise InvalidInput("a raster without georeference cannot be combined with a map")
+    row, col = (float(at) for at in own.rowcol(*lattice.xy(0, 0)))
+    whole = abs(row - round(row)) < 0.01 and abs(col - round(col)) < 0.01
+    if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
+        raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
+    return round(row), round(col)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.core.errors import GridMismatch, InvalidInput
+from processes.core.errors import InvalidInput
 from processes.core.origin import Origin
 from processes.core.process import Asset, Workspace
-from processes.core.raster import Grid, Raster, RasterSource
+from processes.core.raster import Grid, Raster, RasterSource, offset
 
 if TYPE_CHECKING:
     from processes.outlines.segment import Sample
@@ -121,17 +121,6 @@ def opened(
     if origins is not None:
         offset(origins, surface.grid)
     return Scene(surface, ground, ortho, surface.grid, origins)
-
-
-def offset(source: RasterSource, grid: Grid) -> tuple[int, int]:
-    """Return where the lattice begins in another raster of it. Raises GridMismatch."""
-    own = source.grid
-    if own is None or own.crs != grid.crs or not np.isclose(own.cell_m, grid.cell_m):
-        raise GridMismatch("dsm, dtm and ortho differ in CRS or cell size: resample to one grid")
-    row, col = (float(value) for value in own.rowcol(*grid.xy(0, 0)))
-    if abs(row - round(row)) > 0.01 or abs(col - round(col)) > 0.01:
-        raise GridMismatch("the cells of dsm, dtm and ortho are shifted: resample to one grid")
-    return round(row), round(col)
 
 
 def _read(
