@@ -72,11 +72,8 @@ system-test:
 	@TORCH_INDEX=$(TORCH_INDEX) docker/environment.sh .venv
 	@touch $@
 
-# numba's kernels, once: else a user's first job takes a minute more
 .venv/.compiled: .venv/.made
-	@echo "compiling kernels: one small job, a minute"
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-	    $(BIN)/orograph run city tests/data/scenes/village/request.json --out "$$scratch" > /dev/null
+	@docker/kernels.sh .venv tests/data/scenes/village
 	@touch $@
 
 %/node_modules/.made: %/package-lock.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_everything_the_dockerfile_copies_exists() -> None:
         if line.startswith("COPY ") and "--from" not in line:
             for source in line.split()[1:-1]:
                 assert (ROOT / source).exists(), source
+
+
+def test_the_scene_that_kernels_are_compiled_with_is_sent_to_the_builder() -> None:
+    bound = re.findall(r"--mount=type=bind,source=([^,]+)", DOCKERFILE.read_text())
+    ignored = (ROOT / "docker/Dockerfile.dockerignore").read_text().split()
+    assert bound
+    for source in bound:
+        assert (ROOT / source / "request.json").exists()
+        assert f"!{source}" in ignored
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "docker").glob("*.sh")), ids=lambda p: p.name)
