@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-AnyNode = TypeVar("AnyNode", bound="Node")
+from tiles import implicit
+from tiles.node import Node, put, uri
 
 NOTHING: dict[str, Any] = {
     "boundingVolume": {"region": [-np.pi, -np.pi / 2, np.pi, np.pi / 2, 0.0, 0.0]},
@@ -19,41 +18,6 @@ NOTHING: dict[str, Any] = {
     "refine": "REPLACE",
 }
 """The root of a tileset without content: somewhere on the globe there is nothing."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One square of a quadtree, whose children replace it.
-
-    *x* runs east, *y* north, 0 … 2^level - 1.
-    """
-
-    level: int
-    x: int
-    y: int
-    region: list[float]
-    """Of all that is in it and below it: west, south, east, north (radians), heights."""
-    error_m: float
-    """What it lacks against the finest tiles below it."""
-    children: tuple[Any, ...]
-    """Nodes of the next level, at most four."""
-
-    def walk(self: AnyNode) -> Iterator[AnyNode]:
-        """Yield this node and all below it."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
-
-
-def uri(node: Node, ending: str) -> str:
-    """Return the address of a node's content, from the tileset's folder."""
-    return f"tiles/{node.level}/{node.x}/{node.y}.{ending}"
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file, and the folders it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def write_document(
@@ -80,7 +44,7 @@ def write_document(
         document["geometricError"] = max(error_m, root.error_m)
         document["root"] = _tree(root, ending) if listed else _implied(root, folder, ending)
         if not listed:
-            document["schema"] = _schema()
+            document["schema"] = implicit.SCHEMA
         if axes is not None:
             document["root"]["transform"] = axes.T.ravel().tolist()
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +65,6 @@ def _tree(node: Node, ending: str) -> dict[str, Any]:
 
 
 def _implied(root: Node, folder: Path, ending: str) -> dict[str, Any]:
-    from tiles import implicit
-
     for address, content in implicit.subtrees(root):
         put(folder / address, content)
     return {
@@ -112,9 +74,3 @@ def _implied(root: Node, folder: Path, ending: str) -> dict[str, Any]:
         "content": {"uri": f"tiles/{{level}}/{{x}}/{{y}}.{ending}"},
         "implicitTiling": implicit.tiling(root),
     }
-
-
-def _schema() -> dict[str, Any]:
-    from tiles.implicit import SCHEMA
-
-    return SCHEMA

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.document import Node
+from tiles.node import Node
 
 MOST_LEVELS = 7
 """Of one subtree: 5461 tiles at most, whose bits and rows take 300 kB where all exist."""

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from py3dtiles.points import Points
 from py3dtiles.tileset.content import Pnts
 
-from tiles.document import NOTHING, put
+from tiles.document import NOTHING
 from tiles.globe import east_north_up, geocentric, to_globe
+from tiles.node import put
 from tiles.octree import Key, parent
 
 LISTED = 2000

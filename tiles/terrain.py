@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from processes.core.errors import AssetUnreadable
 from processes.core.raster import Grid, RasterSource
 from tiles import globe
-from tiles.document import Node, put, uri, write_document
+from tiles.document import write_document
+from tiles.node import Node, put, uri
 from tiles.picture import SHARP, Bytes, MapPicture
 from tiles.rtin import Surface, between, surface
 from tiles.terrain_tile import content, relief, skirted

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from processes.core.building import BuildingModel
 from tiles.b3dm import b3dm
 from tiles.blocks import GROUND, blocks
-from tiles.document import put, uri, write_document
+from tiles.document import write_document
 from tiles.glb import Picture, plain_tile, tile
 from tiles.mesh import faces, joined, select
 from tiles.metadata import Property
+from tiles.node import put, uri
 from tiles.picture import MapPicture
 from tiles.roofs import mean_colours, roof_picture
 from tiles.scene import Scene, palette, scene

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.document import Node
 from tiles.globe import region
+from tiles.node import Node
 from tiles.scene import Extents
 
 DEEPEST = 24
