@@ -46,7 +46,7 @@ from processes.stereo.least_squares import fitted
 from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import solver
+from processes.stereo.sgm import solve
 from processes.stereo.slopes import (
     REACH_PX,
     REST_PX,
@@ -138,15 +138,14 @@ def match(
     tones: Tones | None = None,
     base_to_height: float = 0.0,
     workers: int = 2,
-    device: str = "cpu",
 ) -> Match:
     """Match *left* to *right*, float32 (row, col) or (bands, row, col) with NaN for nodata.
 
     Rows must correspond; *lo* and *hi* bound the disparity in pixels (scalars or (row, col)) and
     may be generous. *tones* bring both to common grey levels, by default those of what is matched
     at coarser levels. *base_to_height*, where known, tells how much disparities change on slopes.
-    The result does not depend on *workers*, at most two of which are used, nor on the *device*:
-    "cpu" or "cuda".
+    The result does not depend on *workers*, at most two of which are used. `match_gpu` does the
+    same on a card.
     """
     lefts, rights = _pyramid(luminance(left)), _pyramid(luminance(right))
     if lefts[0].shape[0] != rights[0].shape[0]:
@@ -160,9 +159,7 @@ def match(
     ]
     recipe = finest_recipe(base_to_height)
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
-        (there, seen), (here, _) = pool.map(
-            lambda way: _coarse_to_fine(*way, finest=recipe, device=device), ways
-        )
+        (there, seen), (here, _) = pool.map(lambda way: _coarse_to_fine(*way, finest=recipe), ways)
     reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
     flat = (there.reason != Reason.NO_DATA) & _flat(
         lefts[0], tones.left if tones else _ends(lefts[0])
@@ -173,7 +170,7 @@ def match(
     matched = reason == Reason.MATCHED
     known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
     planes = _on_slopes(
-        seen, there.disparity, refine(there.disparity, matched, known), matched, known, device
+        seen, there.disparity, refine(there.disparity, matched, known), matched, known
     )
     rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (planes.support > SURROUNDED)
     reason[rescued & (np.abs(there.disparity - planes.disparity) < AGREE_PX)] = Reason.MATCHED
@@ -197,9 +194,7 @@ class _Pair:
     tones: Tones
 
 
-def _on_slopes(
-    pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask, device: str
-) -> Planes:
+def _on_slopes(pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask) -> Planes:
     """Return the planes once what is steep has been matched again along its slopes and on."""
     apart = raised(planes, matched)
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
@@ -214,7 +209,7 @@ def _on_slopes(
     surface = surface_of(longer, known)
     fine = along(pair.right, surface)
     reach = np.full(first.shape, REACH_PX, np.float32)
-    rest = _level(pair, fine, -reach, reach, SLOPES, device, where).disparity
+    rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
     near = where & (np.abs(rest) <= REST_PX)
     measured = np.where(near, moved(surface, longer, rest), first)
     again = refine(measured, matched, where)
@@ -266,7 +261,6 @@ def _coarse_to_fine(
     given: Tones | None,
     *,
     finest: Recipe,
-    device: str,
 ) -> tuple[_Level, _Pair]:
     bounds = [(lo, hi)]
     deepest = min(len(lefts), len(rights))
@@ -283,7 +277,7 @@ def _coarse_to_fine(
     def look(level: int, recipe: Recipe) -> _Level:
         seen = pair(level)
         fine = _resampled(seen.right, recipe.per_px)
-        return _level(seen, fine, lo, hi, recipe, device)
+        return _level(seen, fine, lo, hi, recipe)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -364,7 +358,6 @@ def _level(
     lo: Floats,
     hi: Floats,
     recipe: Recipe,
-    device: str,
     where: Mask | None = None,
 ) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away.
@@ -381,14 +374,14 @@ def _level(
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
         images = _Pair(pair.left[part], pair.lit[part], fine[part], pair.tones)
-        strip = _strip(images, lo[part], hi[part], recipe, device, sought[part])
+        strip = _strip(images, lo[part], hi[part], recipe, sought[part])
         keep = slice(first - top, last - top)
         parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
     disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
     return _Level(disparity, reason, clear)
 
 
-def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, device: str, where: Mask) -> _Level:
+def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, where: Mask) -> _Level:
     """Match one strip; its right image has `recipe.per_px` columns a pixel."""
     q = recipe.per_px
     codes, ok = census(pair.left, window(*CENSUS_PX), 0)
@@ -404,9 +397,7 @@ def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, device: str, whe
     right = Seen(there, there_ok, tones.grey(pair.right, tones.right, pad=pad))
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
-    best, near, rival, back = solver(device)(
-        left, right, pad, slices, np.uint8(recipe.p1), p2, cols // q
-    )
+    best, near, rival, back = solve(left, right, pad, slices, np.uint8(recipe.p1), p2, cols // q)
     return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
 
 

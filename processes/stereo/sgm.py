@@ -8,7 +8,6 @@ each keep only two image rows of path costs. 2 ns a cell and 60 ns a pixel for b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,18 +40,6 @@ class Solution(NamedTuple):
     near: NDArray[np.uint16]
     rival: NDArray[np.uint16]
     right: NDArray[np.int32]
-
-
-Solver = Callable[[Seen, Seen, int, Slices, np.uint8, NDArray[np.uint8], int], Solution]
-
-
-def solver(device: str) -> Solver:
-    """Return `solve` for a device, "cpu" or "cuda"; both give the same to the bit."""
-    if device == "cpu":
-        return solve
-    from processes.stereo.sgm_gpu import solve as on_gpu
-
-    return on_gpu
 
 
 def solve(
