@@ -13,7 +13,8 @@ compared after its best constant shift, since the tables speak of a cell beside 
 Each fit is made once more for each scene, without it and its pairs, and judged on it: what is
 printed as *unseen* was never seen by the tables it is judged by. At each node of a table the log
 of the error is moved until nine tenths of the cells near it lie below (quantile regression by its
-gradient); nodes with few cells follow their neighbours. Every scene counts the same.
+gradient); nodes with few cells follow their neighbours. Every scene counts the same. At last one
+factor for all tables lets them hold nine tenths of a middling scene.
 """
 
 from __future__ import annotations
@@ -143,7 +144,24 @@ def fitted(models: Sequence[Judged]) -> dict[str, Floats]:
         )
         shape = axes[0].count, axes[1].count
         tables[name] = fit(row, col, off, weight, shape)
-    return tables
+    # few cells are unsure on even ground: a surer match is never claimed to be worse than they
+    tables["MEASURED"] = np.maximum.accumulate(tables["MEASURED"][::-1])[::-1]
+    level = level_of(models, tables)
+    return {name: level * table for name, table in tables.items()}
+
+
+def level_of(models: Sequence[Judged], tables: dict[str, Floats]) -> float:
+    """Return by what claims must be multiplied to hold CLAIM of the cells of a middling scene.
+
+    The gradient comes down on the tables from above and ends a little high: without this they hold
+    90.6 % of all. Three times the turns leave 90.3 %.
+    """
+    same = Counter(model.scene for model in models)
+    logs = [
+        np.log(np.quantile(model.off_m / claimed(model, tables), CLAIM)) / same[model.scene]
+        for model in models
+    ]
+    return float(np.exp(np.sum(logs) / len(same)))
 
 
 def _chosen(model: Judged, origins: Sequence[Origin], weight: float) -> tuple[Floats, ...] | None:

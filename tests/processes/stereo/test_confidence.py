@@ -45,8 +45,14 @@ def test_rough_ground_is_claimed_to_be_worse_and_a_wall_worst():
 
 def test_errors_of_matches_are_of_pixels():
     """Twice the height a pixel, on a surface twice as rough: twice the error."""
-    once, twice = error(rough(0.1), px_m=1.5), error(rough(0.2), px_m=3.0, gsd_m=1.0)
+    once, twice = error(rough(0.1), px_m=2.0), error(rough(0.2), px_m=4.0)
     assert_allclose(twice, 2 * once, rtol=0.07)  # both are rounded to 3 %
+
+
+def test_errors_of_coarser_images_are_some_more_pixels():
+    """What stands on the ground is fewer of them wide."""
+    fine, coarse = (unit_m(gsd, 4 * gsd, TYPICAL) / gsd for gsd in (0.3, 1.0))
+    assert 1.2 * fine < coarse < 1.4 * fine
 
 
 def test_a_wide_base_is_a_little_better_than_its_pixels_say():
