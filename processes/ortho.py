@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 BLOCK_PX = 768
 SAMPLES, SAMPLE_PX = 4, 192
 """Heights and radiometry are judged on SAMPLES × SAMPLES windows of the surface model."""
+FEWEST_CELLS = 100
+"""Fewer samples that two images show say nothing of how they compare."""
+UNLIKE = 0.5
+"""An image whose likeness to the one most like it is below this share of the highest comes last."""
 SAME = 1e-6
 """Degrees, 0.1 m: closer first pixels are of one acquisition."""
 HIGHEST_M, FARTHEST_M = 250.0, 300.0
@@ -85,7 +90,7 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     windows = _windows(surface, grid)
     shots = _shots(work.images(inputs.images), surface.tags, grid, to_degrees, windows)
     work.progress(0.1, "matching radiometry")
-    views = _views(shots, windows, to_degrees)
+    shots, views = _matched(shots, windows, to_degrees)
 
     first = shots[0].image.raster
     whole_numbers = np.issubdtype(np.dtype(first.dtype), np.integer)
@@ -251,25 +256,48 @@ def _order(wanted: Sequence[str], present: Sequence[str]) -> tuple[int, ...] | N
     return tuple(present.index(name) for name in wanted)
 
 
-def _views(shots: Sequence[Shot], windows: Sequence[Raster], to_degrees: ToDegrees) -> list[View]:
-    """Return the images with the gain and offset that bring each to the first."""
+def _matched(
+    shots: Sequence[Shot], windows: Sequence[Raster], to_degrees: ToDegrees
+) -> tuple[list[Shot], list[View]]:
+    """Return the images in the order they serve, with what brings each to the first's colours."""
     from processes.stereo.orthorectify import match_radiometry
 
     bands = len(shots[0].bands)
     plain = [_view(shot, np.ones(bands, np.float32), np.zeros(bands, np.float32)) for shot in shots]
     if len(plain) == 1:
-        return plain
+        return list(shots), plain
     looks = [_look(view, windows, to_degrees) for view in plain]
-    matched = [plain[0]]
-    for shot, look in zip(shots[1:], looks[1:], strict=True):
-        both = np.isfinite(looks[0]).all(axis=0) & np.isfinite(look).all(axis=0)
-        if both.sum() < 100:
+    first, *others = order = _order_of(looks)
+    matched = [plain[first]]
+    for k in others:
+        both = _seen_by_both(looks[first], looks[k])
+        if both.sum() < FEWEST_CELLS:
             # nothing to compare with: nearly all of what it fills, it fills alone
-            matched.append(plain[len(matched)])
+            matched.append(plain[k])
             continue
-        gain, offset = match_radiometry(looks[0][:, both], look[:, both])
-        matched.append(_view(shot, gain, offset))
-    return matched
+        gain, offset = match_radiometry(looks[first][:, both], looks[k][:, both])
+        matched.append(_view(shots[k], gain, offset))
+    return [shots[k] for k in order], matched
+
+
+def _order_of(looks: Sequence[NDArray[np.float32]]) -> list[int]:
+    """Return the places of images as given, but those last that show what no other does.
+
+    *looks* are what each shows of the same cells. Of three, a cloudy one is found by that; of
+    two nothing tells which it is.
+    """
+    likeness = np.full((len(looks), len(looks)), -1.0)
+    for i, j in combinations(range(len(looks)), 2):
+        both = _seen_by_both(looks[i], looks[j])
+        grey = np.stack([look[:, both].mean(axis=0) for look in (looks[i], looks[j])])
+        if both.sum() >= FEWEST_CELLS and grey.std(axis=1).all():
+            likeness[i, j] = likeness[j, i] = np.corrcoef(grey)[0, 1]
+    best = likeness.max(axis=1)
+    return sorted(range(len(looks)), key=lambda k: bool(best[k] < UNLIKE * best.max()))
+
+
+def _seen_by_both(look: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(look).all(axis=0) & np.isfinite(other).all(axis=0))
 
 
 def _view(shot: Shot, gain: NDArray[np.float32], offset: NDArray[np.float32]) -> View:

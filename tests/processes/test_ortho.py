@@ -170,6 +170,14 @@ def test_hidden_ground_is_filled_from_the_other_image_in_the_same_radiometry(wor
     assert (source[inner(roof())] == 1).all()
 
 
+def test_a_cloudy_image_serves_last_though_it_is_nearest_to_the_vertical(work):
+    white = {"gain": 0.0, "offset": 3000.0}
+    shots = ("white", 0.1, white), ("left", 0.5, {}), ("right", -0.7, {})
+    pixels, _, file = taken(work, *shots)
+    assert json.loads(file[2]["OROGRAPH_IMAGES"]) == {"1": "left", "2": "right", "3": "white"}
+    assert (pixels[0][inner(roof())] == 1500).all()
+
+
 def test_pointing_found_by_the_surface_model_is_used(work):
     shift = (-3.0, 7.0)
     tags = {"OROGRAPH_POINTING": json.dumps({"only": [3.0, -7.0]})}
