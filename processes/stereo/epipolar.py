@@ -32,6 +32,8 @@ STEP_PX = 16
 """Spacing of the nodes; bilinear interpolation between them is right to 1e-3 px."""
 BEND_PX = 256
 """Spacing of the points between which the bend of rows is interpolated."""
+NO_BASE = 1e-3
+"""Metres of parallax for a metre of height below which two images look from one direction."""
 _LEAN_M = 20.0
 _PHASES = 2048
 _KERNEL = 6
@@ -194,7 +196,7 @@ class EpipolarField:
         leans = np.stack([lean(m, local, *middle, height_m) for m in (left, right)])
         parallax = leans[0] - leans[1]
         length = float(np.hypot(*parallax))
-        if not length > 1e-3:
+        if not length > NO_BASE:
             raise NoOverlap(
                 f"{left.name} and {right.name} look from the same direction: no height in this pair"
             )

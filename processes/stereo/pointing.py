@@ -27,7 +27,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from processes.stereo.adjust import ENOUGH, Ties, adjust
-from processes.stereo.epipolar import EpipolarFrame, rectify, resample
+from processes.stereo.epipolar import (
+    NO_BASE,
+    EpipolarFrame,
+    base_to_height,
+    rectify,
+    resample,
+)
 from processes.stereo.rpc import RpcModel
 from processes.stereo.triangulate import intersect
 
@@ -176,7 +182,10 @@ def _followed(
     lon, lat, height, _ = intersect([models[v] for v in pair], rows[pair], cols[pair], 0.0)
     known = np.isfinite(height)
     bounds = tuple(np.quantile(height[known], (0.005, 0.995))) if known.any() else (0.0, 0.0)
+    middle = float(np.nanmedian(lon)), float(np.nanmedian(lat)), float(np.mean(bounds))
     for k in set(range(len(views))) - set(pair):
+        if base_to_height(models[left], models[k], *middle) <= NO_BASE:
+            continue  # the left image once more, or its colours: their heights agree anyway
         for piece in pieces:
             frame = rectify(
                 models[left], models[k], *piece,
