@@ -76,6 +76,11 @@ class Pointing:
     control_px: float = float("nan")
     """Median residual of the ground control points; NaN without."""
 
+    @property
+    def off_px(self) -> float:
+        """How far the images' pointing proved to be off: the largest shift, row or column."""
+        return max(abs(px) for correction in self.corrections_px for px in correction[:2])
+
 
 @dataclass(frozen=True, eq=False)
 class _State:

@@ -26,7 +26,11 @@ Reference = Literal["ellipsoid", "geoid"]
 
 ENOUGH_POINTS = 1000
 POINTING_PX = 2.0
-"""How far a satellite's pointing along the epipolar line is off, one standard deviation."""
+"""How far a satellite's pointing along the epipolar line is off, one standard deviation, unless \
+tie points show that it is further off across."""
+LOWEST_M, HIGHEST_M = -450.0, 9000.0
+"""Between which the Earth's surface lies: what a model says beyond is a void it does not declare.
+"""
 DEM_M = 1.5
 """How far the median of a coarse model over a scene is off, one standard deviation."""
 
@@ -47,6 +51,7 @@ def heights_at(dem: RasterSource, lon: Floats, lat: Floats) -> Floats:
     row0, col0 = int(np.floor(row.min())), int(np.floor(col.min()))
     tall, wide = int(np.ceil(row.max())) - row0 + 2, int(np.ceil(col.max())) - col0 + 2
     z = dem.read(row0, col0, tall, wide, bands=[0])[0].astype(np.float64)
+    z[(z < LOWEST_M) | (z > HIGHEST_M)] = np.nan
     i, j = np.floor(row - row0).astype(int), np.floor(col - col0).astype(int)
     fi, fj = row - row0 - i, col - col0 - j
     corners = np.stack([z[i, j], z[i, j + 1], z[i + 1, j], z[i + 1, j + 1]])
@@ -100,11 +105,12 @@ def spacing_m(dem: RasterSource, local: Local) -> float:
     return float(np.sqrt(abs(np.linalg.det(at[:, 1:] - at[:, :1]))))
 
 
-def lift_m(height_m: Floats, ground_m: Floats, px_per_m: float) -> float:
+def lift_m(height_m: Floats, ground_m: Floats, px_per_m: float, off_px: float = 0.0) -> float:
     """Return how much higher the scene should stand, given a coarse model's heights beside its own.
 
     The median difference, weighed by how well pointing and model are known: 0 where there are
-    too few points to tell.
+    too few points to tell. *off_px* is how far pointing was seen to be off across the epipolar
+    lines: along them it is taken to be off as far.
     """
     difference = ground_m - height_m
     difference = difference[np.isfinite(difference)]
@@ -112,7 +118,7 @@ def lift_m(height_m: Floats, ground_m: Floats, px_per_m: float) -> float:
         return 0.0
     middle = float(np.median(difference))
     scatter = 1.4826 * float(np.median(np.abs(difference - middle)))
-    pointing = (POINTING_PX / px_per_m) ** 2
+    pointing = (max(POINTING_PX, off_px) / px_per_m) ** 2
     model = DEM_M**2 + (0.2 * scatter) ** 2
     return middle * pointing / (pointing + model)
 

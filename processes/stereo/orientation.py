@@ -18,6 +18,7 @@ from processes.core.raster import RasterSource
 from processes.stereo import adjust, coverage, elevation, pointing
 from processes.stereo.adjust import Control, Pointing
 from processes.stereo.coverage import Pair
+from processes.stereo.elevation import HIGHEST_M, LOWEST_M
 from processes.stereo.epipolar import Local
 from processes.stereo.geoid import undulation_m
 from processes.stereo.pointing import View
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import geopandas
 
 FEWEST_GCPS = 3
-LOWEST_M, HIGHEST_M = -450.0, 9000.0
-"""Between which the Earth's surface lies."""
 BELOW_M, ABOVE_M = 40.0, 200.0
 """How far pits and towers may lie beyond the tie points; the matcher finds its own way there."""
 
@@ -141,7 +140,8 @@ def _lifted(
     if geoid:
         ground = ground + undulation_m(lon, lat)
     px_per_m = pair.base_to_height / gsd_m
-    return elevation.lifted(tied, elevation.lift_m(height, ground, px_per_m))
+    lift = elevation.lift_m(height, ground, px_per_m, tied.off_px)
+    return elevation.lifted(tied, lift)
 
 
 def _narrowed(

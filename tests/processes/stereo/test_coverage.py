@@ -100,6 +100,17 @@ def test_a_coarse_model_is_read_between_its_cells() -> None:
     assert np.isnan(z[2])
 
 
+@pytest.mark.parametrize("void", [-32768.0, -9999.0, 32767.0])
+def test_a_void_that_no_file_declares_is_no_height(void: float) -> None:
+    class Holed(Plane):
+        def read(self, *window: int, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
+            return np.where(super().read(*window) < 105, np.float32(void), super().read(*window))
+
+    z = heights_at(Holed(), np.array([2.0005, 2.0105]), np.array([47.9995, 47.9895]))  # type: ignore[arg-type]
+    assert np.isnan(z[0])
+    assert z[1] == pytest.approx(130.0, abs=1e-3)
+
+
 def test_heights_on_the_geoid_are_recognised() -> None:
     lon, lat = np.full(50, 2.08), np.full(50, 47.76)
     height = np.linspace(140, 160, 50)
@@ -111,6 +122,12 @@ def test_a_scene_is_lifted_most_of_the_way_to_a_coarse_model() -> None:
     height = np.linspace(140, 160, 5000)
     assert 2.0 < lift_m(height, height + 3.0, px_per_m=0.7) < 3.0
     assert lift_m(height[:10], height[:10] + 3.0, px_per_m=0.7) == 0.0
+
+
+def test_pointing_that_proved_wrong_holds_a_scene_less_than_a_coarse_model() -> None:
+    height = np.linspace(140, 160, 5000)
+    assert lift_m(height, height + 30.0, px_per_m=0.7) < 26.0
+    assert lift_m(height, height + 30.0, px_per_m=0.7, off_px=20.0) > 29.0
 
 
 def test_lifted_rays_meet_higher_and_the_first_image_stays() -> None:
