@@ -335,9 +335,15 @@ def _kernel(
     scene: Scene, area: Any, *, workers: int, points: bool
 ) -> Callable[[Grid], Sequence[Raster | Points]]:
     """Return the function that makes one block of the three products, and of *points*."""
+    from shapely.ops import unary_union
+
     from processes.stereo.surface import on_plane
 
-    shape = None if area is None else on_plane(scene, area)
+    shape = None
+    if area is not None:
+        # what lies far from the images has no place on the map plane
+        near = unary_union([pair.ground for pair in scene.pairs]).envelope
+        shape = on_plane(scene, area.intersection(near))
 
     def kernel(grid: Grid) -> Sequence[Raster | Points]:
         import numpy as np
@@ -383,8 +389,7 @@ def _level(inputs: DsmInputs, tied: Pointing, px_m: float) -> dict[str, str]:
         return {"OROGRAPH_LEVEL": "gcps", "OROGRAPH_LEVEL_ERROR_M": f"{tied.control_px * px_m:.3f}"}
     if inputs.dem is not None:
         return {"OROGRAPH_LEVEL": "dem"}
-    off_px = max(abs(px) for correction in tied.corrections_px for px in correction[:2])
-    return {"OROGRAPH_LEVEL": "pointing", "OROGRAPH_LEVEL_ERROR_M": f"{off_px * px_m:.3f}"}
+    return {"OROGRAPH_LEVEL": "pointing", "OROGRAPH_LEVEL_ERROR_M": f"{tied.off_px * px_m:.3f}"}
 
 
 def _layers(

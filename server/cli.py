@@ -17,9 +17,12 @@ import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
+
+if TYPE_CHECKING:
+    from processes.core.process import Process
 
 HEAP_BYTES, PAGE_BYTES = 1000 << 20, 2 << 20
 """How much memory comes in large pages, of which none is taken before it is used; and their size.
@@ -98,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInput(f"no process {options.process}: there are {', '.join(PROCESSES)}")
     request = read_request(options.request)
     inputs = process.parse(request["inputs"])
+    wanted = _wanted(process, request.get("outputs"))
     if options.device not in get_args(Device):
         raise InvalidInput(f"no device {options.device}: there are {', '.join(get_args(Device))}")
     out: Path = options.out.resolve()
@@ -118,7 +122,8 @@ def run(options: argparse.Namespace) -> int:
                 dask=options.dask,
             )
             outputs = process.run(inputs, work)
-        values = _chosen(finished(outputs, work.folder), request.get("outputs"))
+        made = finished(outputs, work.folder)
+        values = {name: value for name, value in made.items() if name in wanted}
         _moved(work.folder, out)
         (out / "results.json").write_text(json.dumps(values, indent=2) + "\n")
     finally:
@@ -127,15 +132,17 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _chosen(values: dict[str, Any], wanted: Any) -> dict[str, Any]:
+def _wanted(process: Process[Any, Any], outputs: Any) -> list[str]:
+    """Return the names of the outputs that a request asks for: all where it names none."""
     from processes.core.errors import InvalidInput
 
-    if not wanted:
-        return values
-    unknown = [name for name in wanted if name not in values]
+    known = list(process.outputs.model_fields)
+    if outputs is not None and not isinstance(outputs, dict | list):
+        raise InvalidInput('outputs must be an object of output ids: {"outputs": {"dsm": {}}}')
+    unknown = [name for name in outputs or () if name not in known]
     if unknown:
-        raise InvalidInput(f"no output {unknown[0]}: there are {', '.join(values)}")
-    return {name: values[name] for name in wanted}
+        raise InvalidInput(f"{process.id} has no output {unknown[0]}: use {', '.join(known)}")
+    return list(outputs or known)
 
 
 def _moved(source: Path, target: Path) -> None:

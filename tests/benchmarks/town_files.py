@@ -102,6 +102,7 @@ def _control(
     row, col, z = (v.ravel() for v in np.meshgrid(line, sample, height, indexing="ij"))
     x, y = view.locate(row, col, z)
     lon, lat = to_lonlat.transform(x + origin[0], y + origin[1])
+    lon = lon + 360.0 * np.rint((lon[0] - lon) / 360.0)  # on beyond the 180th meridian
     return row, col, np.stack([lon, lat, z], -1)
 
 
@@ -298,7 +299,10 @@ def _vectors(
     for name, rows in (("footprints", outlines), ("roof_planes", planes)):
         path = truth / f"{name}.gpkg"
         path.unlink(missing_ok=True)
-        geopandas.GeoDataFrame(rows, crs=crs).to_file(path, driver="GPKG")
+        # a land without a building has files with no row
+        columns = rows[0] if rows else ["id", "geometry"]
+        frame = geopandas.GeoDataFrame(rows, columns=list(columns), geometry="geometry", crs=crs)
+        frame.to_file(path, driver="GPKG")
     moved = shapely.affinity.translate(coverage, x0, y0)
     path = truth / "coverage.geojson"
     path.unlink(missing_ok=True)

@@ -39,6 +39,14 @@ AOI = {
     ],
 }  # fmt: skip
 
+HOUSES = {
+    "type": "Polygon",
+    "coordinates": [
+        [[2.0820, 47.7625], [2.0832, 47.7625], [2.0832, 47.7633], [2.0820, 47.7633],
+         [2.0820, 47.7625]]
+    ],
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> LocalWorkspace:
@@ -198,16 +206,12 @@ def test_control_points_that_cannot_be_used_are_named(
 
 def test_cells_finer_than_the_images_are_no_less_full(village: Path, tmp_path: Path) -> None:
     work = LocalWorkspace(tmp_path / "fine", Reader(tmp_path / "cache", files=True))
-    aoi = {"type": "Polygon", "coordinates": [
-        [[2.0820, 47.7625], [2.0832, 47.7625], [2.0832, 47.7633], [2.0820, 47.7633],
-         [2.0820, 47.7625]]
-    ]}  # fmt: skip
-    fine = surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=0.25)
+    fine = surface_model(work, [village / "stereo.json"], aoi=HOUSES, resolution_m=0.25)
     origin, grid = band(fine.ortho_mask.href)
     assert grid.a == 0.25
     assert np.mean(origin == 1) > 0.75  # as of cells as wide as the pixels
     with pytest.raises(InvalidInput, match=r"resolution_m 0.1 is finer .* ask for 0.17"):
-        surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=0.1)
+        surface_model(work, [village / "stereo.json"], aoi=HOUSES, resolution_m=0.1)
 
 
 def test_one_point_is_for_arrays_as_many_are() -> None:
@@ -321,6 +325,25 @@ def test_noise_without_common_features(work: LocalWorkspace, village: Path, tmp_
         lambda p: noise.integers(1, 4000, p.shape).astype(np.uint16),
     )
     assert "no common features" in refused(work, NoTexture, [village / "left.tif", image])
+
+
+def test_an_image_that_is_given_once_more_changes_nothing(
+    work: LocalWorkspace, village: Path
+) -> None:
+    left, right = village / "left.tif", village / "right.tif"
+    pair = surface_model(work, [left, right], aoi=HOUSES)
+    again = surface_model(work, [left, right, left], aoi=HOUSES)
+    apart = band(again.dsm.href)[0] - band(pair.dsm.href)[0]
+    assert np.nanquantile(np.abs(apart), 0.9) < 0.2
+
+
+def test_an_area_as_large_as_the_world_takes_nothing_away(
+    work: LocalWorkspace, village: Path
+) -> None:
+    world = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    aoi = {"type": "Polygon", "coordinates": [world]}
+    whole = surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=2.0)
+    assert np.mean(np.isfinite(band(whole.dsm.href)[0])) > 0.6
 
 
 def test_an_area_elsewhere(work: LocalWorkspace, village: Path) -> None:

@@ -180,6 +180,14 @@ def test_an_unknown_input_is_named_with_those_there_are(pair, capsys):
     assert "resolution_m" in said
 
 
+@pytest.mark.parametrize("outputs", ["dsm", 5, {"dms": {}}, ["dms"]])
+def test_outputs_that_are_none_are_named_before_anything_is_made(pair, capsys, outputs):
+    body = json.dumps({"inputs": PAIR, "outputs": outputs})
+    said = answered(pair, capsys, body)
+    assert "dsm" in said
+    assert "opening images" not in said
+
+
 def test_an_unknown_device_is_named_with_those_there_are(pair, capsys, monkeypatch):
     monkeypatch.setenv("OROGRAPH_DEVICE", "tpu")
     assert "tpu: there are auto, cpu, cuda" in answered(pair, capsys, PAIR)
