@@ -19,6 +19,19 @@ building edges, of buildings, ground and trees (heights alone shifted):
 Two larger scenes that nothing was tuned on: 1.73 → 1.73 m, edges .818 → .823; 2.63 → 2.53 m,
 edges .803 → .815.
 
+A second opinion (`second`) is held to both of its images, since a rim that it carries out supports
+that of the widest pair. RMSE and completeness at 1 m of all, of buildings, ground and at edges, two
+towns of three images, then a third that was looked at once:
+
+    left image alone   1.975 m .9362 .9580 .9660 .831   1.118 m .9574 .9601 .9732 .859
+    both, narrow pairs 1.935   .9365 .9560 .9668 .834   1.086   .9581 .9580 .9744 .864
+    both, all pairs    1.925   .9366 .9559 .9671 .835   1.084   .9582 .9572 .9747 .865
+
+    left image alone   1.572   .9480 .9645 .9686 .841
+    both, narrow pairs 1.492   .9489 .9627 .9701 .848
+
+Pairs alone gain little by it: RMSE of seven scenes −.11 to +.04 m, buildings −.0005 to −.005.
+
 No gain: giving the pixel the lower disparity instead of none, a second turn of the path search,
 refusing disparities at which the other image sees through to what lies behind.
 """
@@ -44,11 +57,24 @@ STEP_COST = np.float32(0.002)
 FARTHEST = np.float32(1e6)
 
 
-def overhanging(image: Pixels, disparity: Pixels, confidence: Pixels) -> Mask:
+def overhanging(
+    image: Pixels, disparity: Pixels, confidence: Pixels, other: Pixels | None = None
+) -> Mask:
     """Return which pixels (row, col) have an upper surface's disparity and look like the lower one.
 
-    *image*: what the disparities, NaN where unknown, were found for. *confidence*: 0 to 1.
+    *image*: what the disparities, NaN where unknown, were found for. *confidence*: 0 to 1. *other*:
+    the image to which they lead, if it has a say too: one that says so is enough.
     """
+    over = _overhanging(image, disparity, confidence)
+    if other is None:
+        return over
+    sure = np.asarray(confidence, np.float32)
+    there, sure = _carried(disparity, sure, other.shape[1], JUMP_PX)
+    back = _brought_back(_overhanging(other, there, sure), there, disparity, JUMP_PX)
+    return np.asarray(over | back)
+
+
+def _overhanging(image: Pixels, disparity: Pixels, confidence: Pixels) -> Mask:
     seen = np.isfinite(image)
     if not seen.any() or not np.isfinite(disparity).any():
         return np.zeros(image.shape, bool)
@@ -62,6 +88,48 @@ def overhanging(image: Pixels, disparity: Pixels, confidence: Pixels) -> Mask:
     rim = _rim(disparity, lowest, sure, JUMP_PX, NEAR_PX, CERTAIN)
     joined = _joined(grey, seen, np.where(rim, np.float32(np.nan), disparity), STEP_COST)
     return np.asarray(rim & (joined < disparity - JUMP_PX))
+
+
+@njit(cache=True, nogil=True)
+def _carried(disparity, confidence, cols, jump):  # type: ignore[no-untyped-def]
+    """Return disparities and confidences at the right image's pixels; the highest hides others.
+
+    A surface that is wider there leaves single pixels out: these are taken from both sides.
+    """
+    rows = disparity.shape[0]
+    there = np.full((rows, cols), np.float32(np.nan))
+    sure = np.zeros((rows, cols), np.float32)
+    for r in range(rows):
+        for c in range(disparity.shape[1]):
+            d = disparity[r, c]
+            if np.isnan(d):
+                continue
+            at = int(np.rint(c + d))
+            if at < 0 or at >= cols or d < there[r, at]:
+                continue
+            same = d == there[r, at]
+            sure[r, at] = max(sure[r, at], confidence[r, c]) if same else confidence[r, c]
+            there[r, at] = d
+        for c in range(1, cols - 1):
+            before, after = there[r, c - 1], there[r, c + 1]
+            if np.isnan(there[r, c]) and abs(before - after) < jump:
+                there[r, c] = np.float32(0.5) * (before + after)
+                sure[r, c] = min(sure[r, c - 1], sure[r, c + 1])
+    return there, sure
+
+
+@njit(cache=True, nogil=True)
+def _brought_back(over, there, disparity, jump):  # type: ignore[no-untyped-def]
+    """Return which left pixels are seen at a right one, not hidden there, that is *over*."""
+    out = np.zeros(disparity.shape, np.bool_)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            if np.isnan(disparity[r, c]):
+                continue
+            at = int(np.rint(c + disparity[r, c]))
+            if at >= 0 and at < over.shape[1] and over[r, at]:
+                out[r, c] = disparity[r, c] > there[r, at] - jump
+    return out
 
 
 @njit(cache=True, nogil=True)

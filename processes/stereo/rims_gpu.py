@@ -1,4 +1,4 @@
-"""Rims of roofs on a GPU: what `rims.overhanging` does; the contrast may differ by its last digit.
+"""Rims of roofs on a GPU: what `rims` does; the contrast may differ by its last digit.
 
 Paths of least change are followed by a Triton kernel, a row a program, each two pixels behind the
 row before it, as in `sgm_gpu`; by the processor for tensors that lie in its memory.
@@ -17,8 +17,22 @@ from processes.stereo.pyramid_gpu import highest, quantiles
 from processes.stereo.rims import CERTAIN, FARTHEST, JUMP_PX, NEAR_PX, RIM_PX, STEP_COST
 
 
-def overhanging(image: Tensor, disparity: Tensor, confidence: Tensor) -> Tensor:
+def overhanging(
+    image: Tensor, disparity: Tensor, confidence: Tensor, other: Tensor | None = None
+) -> Tensor:
     """Return which pixels have an upper surface's disparity and look like the lower one."""
+    over = _overhanging(image, disparity, confidence)
+    if other is None:
+        return over
+    there, sure = _carried(disparity, confidence, other.shape[1])
+    row, col, at = _matched(disparity, other.shape[1])
+    seen = disparity[row, col] > there[row, at] - float(JUMP_PX)
+    back = torch.zeros_like(over)
+    back[row, col] = _overhanging(other, there, sure)[row, at] & seen
+    return over | back
+
+
+def _overhanging(image: Tensor, disparity: Tensor, confidence: Tensor) -> Tensor:
     seen = image.isfinite()
     if not bool(seen.any()) or not bool(disparity.isfinite().any()):
         return torch.zeros_like(seen)
@@ -29,6 +43,34 @@ def overhanging(image: Tensor, disparity: Tensor, confidence: Tensor) -> Tensor:
     rim = _rim(disparity, confidence)
     joined = _joined(grey, seen, torch.where(rim, torch.nan, disparity))
     return rim & (joined < disparity - float(JUMP_PX))
+
+
+def _matched(disparity: Tensor, cols: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows and columns of pixels that have a match, and the columns of that."""
+    row, col = torch.nonzero(disparity.isfinite(), as_tuple=True)
+    at = (col + disparity[row, col].double()).round().long()
+    inside = (at >= 0) & (at < cols)
+    return row[inside], col[inside], at[inside]
+
+
+def _carried(disparity: Tensor, confidence: Tensor, cols: int) -> tuple[Tensor, Tensor]:
+    """Return disparities and confidences at the right image's pixels; the highest hides others."""
+    row, col, at = _matched(disparity, cols)
+    place = row * cols + at
+    own, likely = disparity[row, col], confidence[row, col]
+    there = own.new_full((disparity.shape[0] * cols,), -torch.inf)
+    there.scatter_reduce_(0, place, own, "amax")
+    sure = torch.zeros_like(there)
+    top = own == there[place]
+    sure.scatter_reduce_(0, place[top], likely[top], "amax")
+    there, sure = (values.reshape(-1, cols) for values in (there, sure))
+    there = torch.where(there.isfinite(), there, torch.nan)
+    before, after = there[:, :-2], there[:, 2:]
+    hole = there[:, 1:-1].isnan() & ((before - after).abs() < float(JUMP_PX))
+    filled, likely = there.clone(), sure.clone()
+    filled[:, 1:-1] = torch.where(hole, 0.5 * (before + after), there[:, 1:-1])
+    likely[:, 1:-1] = torch.where(hole, torch.minimum(sure[:, :-2], sure[:, 2:]), sure[:, 1:-1])
+    return filled, likely
 
 
 def _rim(disparity: Tensor, confidence: Tensor) -> Tensor:

@@ -126,9 +126,18 @@ class Scene:
         return tuple(field.disparities(self.heights_m) for field in self.fields)
 
     @property
+    def widest(self) -> float:
+        """The largest base-to-height ratio of the pairs."""
+        return max(pair.base_to_height for pair in self.pairs)
+
+    @property
     def px_m(self) -> float:
         """How much height a pixel of parallax is, in the pair with the widest base."""
-        return self.gsd_m / max(pair.base_to_height for pair in self.pairs)
+        return self.gsd_m / self.widest
+
+    def narrow(self, pair: Pair) -> bool:
+        """Return whether a pair's base is so narrow beside the widest that it is only asked."""
+        return pair.base_to_height < COMPARABLE * self.widest
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +161,6 @@ def surface(
     voids that the good pairs leave, as a tower or a cloud hides things from one of them; elsewhere
     they are a second opinion. *points*, if given, gets what each pair adds, before it is gridded.
     """
-    enough = COMPARABLE * max(pair.base_to_height for pair in scene.pairs)
     parts = [
         (pair, piece)
         for pair in scene.pairs
@@ -164,13 +172,13 @@ def surface(
     covered = np.zeros(grid.shape, bool)
     for _, piece in parts:
         covered |= cells_inside(piece, grid)
-    good = [part for part in parts if part[0].base_to_height >= enough]
-    narrow = [part for part in parts if part[0].base_to_height < enough]
+    good = [part for part in parts if not scene.narrow(part[0])]
+    narrow = [part for part in parts if scene.narrow(part[0])]
     found = _fused(scene, good, grid, workers, points)
     alone = found.dsm
     further: list[Measured] = []
     asks = _pair_surfaces(scene, narrow, grid, workers, None if points is None else further)
-    shares = [(pair.base_to_height * COMPARABLE / enough) ** 2 for pair, _ in narrow]
+    shares = [(pair.base_to_height / scene.widest) ** 2 for pair, _ in narrow]
     for (_, piece), new, share in zip(narrow, asks, shares, strict=True):
         found = _completed(found, new, cells_inside(piece, grid), grid.cell_m, share)
     bright = _brightness(scene, parts[0][0], grid) if parts else None
@@ -417,17 +425,17 @@ def _pair_surface(
         a, b, low, high,
         tones=scene.tones[which], base_to_height=pair.base_to_height, workers=workers,
     )  # fmt: skip
-    over = overhanging(a, found.disparity, found.confidence)
+    other = b if scene.narrow(pair) else None
+    over = overhanging(a, found.disparity, found.confidence, other)
     disparity = np.where(over, np.float32(np.nan), found.disparity)
     confidence = np.where(over, np.float32(0.0), found.confidence)
     east, north, height = rays.points(disparity)
     cells = rasterise(east, north, height, confidence, grid, told_m=TOLD_PX / frame.px_per_m)
     if points is not None:
-        widest = max(p.base_to_height for p in scene.pairs)
         points.append(
             Measured.of(
                 east, north, height, confidence, grid, cells.dsm,
-                views=(pair.left, pair.right), share=(pair.base_to_height / widest) ** 2,
+                views=(pair.left, pair.right), share=(pair.base_to_height / scene.widest) ** 2,
             )
         )  # fmt: skip
     return _Heights(cells.dsm, trust_of(confidence, east, north, grid, cells.dsm))

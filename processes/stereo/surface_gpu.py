@@ -105,7 +105,8 @@ def _heights(
         images[0], images[1], low, high,
         tones=scene.tones[which], base_to_height=pair.base_to_height,
     )  # fmt: skip
-    over = overhanging(images[0], matched.disparity, matched.confidence)
+    other = images[1] if scene.narrow(pair) else None
+    over = overhanging(images[0], matched.disparity, matched.confidence, other)
     disparity = torch.where(over, torch.nan, matched.disparity)
     confidence = torch.where(over, 0.0, matched.confidence)
     rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
@@ -114,12 +115,11 @@ def _heights(
     trust = trust_of(confidence, x, y, grid, cells.dsm)
     dsm = cells.dsm.cpu().numpy()
     if points is not None:
-        widest = max(p.base_to_height for p in scene.pairs)
         east, north, height, likely = (v.cpu().numpy() for v in (x, y, z, confidence))
         points.append(
             Measured.of(
                 east, north, height, likely, grid, dsm,
-                views=(pair.left, pair.right), share=(pair.base_to_height / widest) ** 2,
+                views=(pair.left, pair.right), share=(pair.base_to_height / scene.widest) ** 2,
             )
         )  # fmt: skip
     return dsm, trust.cpu().numpy()

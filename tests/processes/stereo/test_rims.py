@@ -39,6 +39,29 @@ def test_a_roof_that_ends_where_the_image_says_is_left_alone() -> None:
     assert not overhanging(shown(ROOF), matched(ROOF), SURE).any()
 
 
+def test_the_image_that_matches_lead_to_has_a_say_if_it_is_asked() -> None:
+    """What the first image cannot tell, since roof and street are of one colour there."""
+    plain = np.full(SHAPE, 400.0, np.float32)
+    moved = np.roll(ROOF, 9, axis=1)
+    over = overhanging(plain, matched(CARRIED), SURE, shown(moved))
+    assert_array_equal(over & ROOF, overhanging(plain, matched(CARRIED), SURE) & ROOF)
+    assert over[CARRIED & ~ROOF].all()
+    assert not over[~CARRIED].any()
+
+
+def test_a_roof_that_ends_where_both_images_say_is_left_alone() -> None:
+    moved = np.roll(ROOF, 9, axis=1)
+    assert not overhanging(shown(ROOF), matched(ROOF), SURE, shown(moved)).any()
+
+
+def test_what_leads_out_of_the_other_image_is_not_asked_there() -> None:
+    narrow = shown(np.roll(ROOF, 9, axis=1))[:, :45]
+    assert_array_equal(
+        overhanging(shown(ROOF), matched(CARRIED), SURE, narrow),
+        overhanging(shown(ROOF), matched(CARRIED), SURE),
+    )
+
+
 def test_one_colour_all_over_decides_nothing_away_from_the_jump() -> None:
     over = overhanging(np.full(SHAPE, 400.0, np.float32), matched(ROOF), SURE)
     inner = (ROW >= 20 + RIM_PX) & (ROW < 40 - RIM_PX) & (COL >= 30 + RIM_PX) & (COL < 50 - RIM_PX)

@@ -301,6 +301,18 @@ def test_rims_are_the_same(torch: Any, device: str) -> None:
     assert_array_equal(overhanging(*(up(torch, v, device) for v in scene)).cpu(), expected)
 
 
+def test_rims_in_the_other_image_are_the_same(torch: Any, device: str) -> None:
+    from processes.stereo import rims
+    from processes.stereo.rims_gpu import overhanging
+
+    scene = roofs(8, (60, 80))
+    other = np.roll(roofs(9, (60, 80))[0], 6, axis=1)[:, :75]
+    expected = rims.overhanging(*scene, other)
+    assert (expected & ~rims.overhanging(*scene)).any()
+    found = overhanging(*(up(torch, v, device) for v in (*scene, other)))
+    assert_array_equal(found.cpu(), expected)
+
+
 def test_paths_of_least_change_lead_to_the_same_places(torch: Any, device: str) -> None:
     from processes.stereo import rims
     from processes.stereo.rims_gpu import joined_by_rows
