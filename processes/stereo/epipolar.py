@@ -15,15 +15,17 @@ and makes disparity·(height per pixel) the height itself, up to second order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from shapely import MultiPoint, get_coordinates
 
 from processes.core.errors import NoOverlap
 from processes.stereo.lanes import TAPS, weighted
 from processes.stereo.rpc import RpcModel
+from processes.stereo.scanline import filled
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -34,6 +36,8 @@ BEND_PX = 256
 """Spacing of the points between which the bend of rows is interpolated."""
 NO_BASE = 1e-3
 """Metres of parallax for a metre of height below which two images look from one direction."""
+RIM_PX = 4.0
+"""What is seen of a piece of ground reaches so far beyond its border."""
 _LEAN_M = 20.0
 _PHASES = 2048
 _KERNEL = 6
@@ -118,6 +122,18 @@ class EpipolarFrame:
     lat: Floats
     left: Lattice
     right: Lattice
+    rings: tuple[Floats, Floats]
+    """Around all that the left and the right image show of the ground and above it: row, col."""
+
+    @cached_property
+    def shown(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Pixels, left and right, that may show the ground that it was made for, or what is there.
+
+        Its rows lie askew over a block, and there is room for towers beside it: three pixels in ten
+        show nothing but other blocks.
+        """
+        left, right = (filled([ring], self.shape) for ring in self.rings)
+        return left, right
 
     def position(self, lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
         """Return the fractional (row, col) of points on the reference plane.
@@ -228,7 +244,7 @@ class EpipolarField:
         )
         s, t = _seen(self.local, self.along, leans, lon, lat, heights_m, self.height_m)
         t = t - self._bent(s, t)
-        margin = 4.0 * self.gsd_m
+        margin = RIM_PX * self.gsd_m
         step_m = step_px * self.gsd_m
         first = [int(np.floor((v.min() - margin) / step_m)) * step_px for v in (s, t)]
         last = [int(np.ceil((v.max() + margin) / self.gsd_m)) for v in (s, t)]
@@ -239,6 +255,9 @@ class EpipolarField:
             self.gsd_m * (first[1] + STEP_PX * np.arange(nodes[0]))[:, None],
         )
         t_node = t_node + self._bent(s_node, t_node)
+        at = np.stack([t / self.gsd_m - first[1], s / self.gsd_m - first[0]], axis=1)
+        # as `_seen` has them: by height, by side, point by point
+        sides = np.moveaxis(at.reshape(len(heights_m), len(leans), -1, 2), 1, 0)
         across = np.array([self.along[1], -self.along[0]])
         node_lon, node_lat = self.local.degrees(
             *(self.along[:, None, None] * s_node + across[:, None, None] * t_node)
@@ -255,6 +274,7 @@ class EpipolarField:
             lat=node_lat,
             left=Lattice(*self.left.project(node_lon, node_lat, self.height_m)),
             right=Lattice(*self.right.project(node_lon, node_lat, self.height_m)),
+            rings=(_around(sides[0]), _around(sides[1])),
         )
 
     def disparities(self, heights_m: tuple[float, float]) -> tuple[float, float]:
@@ -314,6 +334,12 @@ def _seen(
     )
     across = np.array([along[1], -along[0]])
     return along @ seen, across @ seen
+
+
+def _around(points: Floats) -> Floats:
+    """Return the convex ring around points (…, 2), RIM_PX from them."""
+    ring = MultiPoint(points.reshape(-1, 2)).convex_hull.buffer(RIM_PX)
+    return np.asarray(get_coordinates(ring), np.float64)
 
 
 def _bend(

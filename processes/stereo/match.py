@@ -137,6 +137,7 @@ def match(
     *,
     tones: Tones | None = None,
     base_to_height: float = 0.0,
+    wanted: tuple[Mask, Mask] | None = None,
     workers: int = 2,
 ) -> Match:
     """Match *left* to *right*, float32 (row, col) or (bands, row, col) with NaN for nodata.
@@ -144,6 +145,8 @@ def match(
     Rows must correspond; *lo* and *hi* bound the disparity in pixels (scalars or (row, col)) and
     may be generous. *tones* bring both to common grey levels, by default those of what is matched
     at coarser levels. *base_to_height*, where known, tells how much disparities change on slopes.
+    Only pixels that are *wanted* of the left and the right image are matched at the finest level;
+    coarser ones see all there is: cut there, too, three cells in a hundred changed beside a cut.
     The result does not depend on *workers*, at most two of which are used. `match_gpu` does the
     same on a card.
     """
@@ -153,9 +156,10 @@ def match(
     low, high = _broadcast(lo, hi, lefts[0].shape)
     # what bounds a right pixel's disparity is that of some left pixel: any
     back = _broadcast(-high.max(), -low.min(), rights[0].shape)
+    on_left, on_right = wanted or (None, None)
     ways = [
-        (lefts, rights, low, high, tones),
-        (rights, lefts, *back, tones and Tones(tones.right, tones.left)),
+        (lefts, rights, low, high, tones, on_left),
+        (rights, lefts, *back, tones and Tones(tones.right, tones.left), on_right),
     ]
     recipe = finest_recipe(base_to_height)
     with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
@@ -259,6 +263,7 @@ def _coarse_to_fine(
     lo: Floats,
     hi: Floats,
     given: Tones | None,
+    wanted: Mask | None,
     *,
     finest: Recipe,
 ) -> tuple[_Level, _Pair]:
@@ -274,10 +279,10 @@ def _coarse_to_fine(
         lit = lefts[level] if light is None else light.on(lefts[level], tones.left, level)
         return _Pair(lefts[level], lit, rights[level], tones)
 
-    def look(level: int, recipe: Recipe) -> _Level:
+    def look(level: int, recipe: Recipe, where: Mask | None = None) -> _Level:
         seen = pair(level)
         fine = _resampled(seen.right, recipe.per_px)
-        return _level(seen, fine, lo, hi, recipe)
+        return _level(seen, fine, lo, hi, recipe, where)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -297,7 +302,7 @@ def _coarse_to_fine(
         size = lefts[level - 1].shape
         lo = np.maximum(finer(2 * lo, size), bounds[level - 1][0])
         hi = np.minimum(finer(2 * hi, size), bounds[level - 1][1])
-    return look(0, finest), pair(0)
+    return look(0, finest, wanted), pair(0)
 
 
 def _light(left: Floats, right: Floats, found: _Level, tones: Tones, level: int) -> Light | None:
@@ -366,7 +371,9 @@ def _level(
     of *where*.
     """
     rows = pair.left.shape[0]
-    sought = np.isfinite(pair.left) if where is None else where
+    sought = np.isfinite(pair.left)
+    if where is not None:
+        sought &= where
     cells = float(np.sum(hi - lo + 16.0, where=sought)) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []

@@ -46,6 +46,7 @@ from processes.stereo.match import (
     finest_recipe,
 )
 from processes.stereo.planes_gpu import PlanesOn, refine
+from processes.stereo.pyramid import Mask
 from processes.stereo.pyramid_gpu import (
     finer,
     halve,
@@ -89,13 +90,18 @@ def match(
     *,
     tones: Tones | None = None,
     base_to_height: float = 0.0,
+    wanted: tuple[Mask, Mask] | None = None,
 ) -> MatchOn:
     """Match *left* to *right*, float32 (row, col) with NaN for nodata; see `match.match`."""
     lefts, rights = _pyramid(left), _pyramid(right)
     back = tones and Tones(tones.right, tones.left)
     recipe = finest_recipe(base_to_height)
-    there, seen = _coarse_to_fine(lefts, rights, lo, hi, tones, recipe)
-    here, _ = _coarse_to_fine(rights, lefts, -hi, -lo, back, recipe)
+    on_left, on_right = (
+        mask if mask is None else torch.from_numpy(mask).to(left.device)
+        for mask in wanted or (None, None)
+    )
+    there, seen = _coarse_to_fine(lefts, rights, lo, hi, tones, on_left, recipe)
+    here, _ = _coarse_to_fine(rights, lefts, -hi, -lo, back, on_right, recipe)
     reason = compared(there.disparity, there.reason, here.disparity, float(np.float32(AGREE_PX)))
     flat = (there.reason != Reason.NO_DATA) & _flat(left, tones.left if tones else _ends(left))
     reason[flat] = int(Reason.NO_TEXTURE)
@@ -166,6 +172,7 @@ def _coarse_to_fine(
     lo: float,
     hi: float,
     given: Tones | None,
+    wanted: Tensor | None,
     finest: Recipe,
 ) -> tuple[_Level, _Pair]:
     bounds = [(torch.full_like(lefts[0], lo), torch.full_like(lefts[0], hi))]
@@ -180,9 +187,9 @@ def _coarse_to_fine(
         lit = lefts[level] if light is None else _lit(lefts[level], tones, light, level)
         return _Pair(lefts[level], lit, rights[level], tones)
 
-    def look(level: int, recipe: Recipe) -> _Level:
+    def look(level: int, recipe: Recipe, where: Tensor | None = None) -> _Level:
         seen = pair(level)
-        return _level(seen, resampled(seen.right, recipe.per_px), low, high, recipe)
+        return _level(seen, resampled(seen.right, recipe.per_px), low, high, recipe, where)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -202,7 +209,7 @@ def _coarse_to_fine(
         size = (int(lefts[level - 1].shape[0]), int(lefts[level - 1].shape[1]))
         low = torch.maximum(finer(2 * low, size), bounds[level - 1][0])
         high = torch.minimum(finer(2 * high, size), bounds[level - 1][1])
-    return look(0, finest), pair(0)
+    return look(0, finest, wanted), pair(0)
 
 
 def _light(left: Tensor, right: Tensor, found: _Level, tones: Tones, level: int) -> Light | None:
@@ -262,7 +269,9 @@ def _level(
 ) -> _Level:
     """Match strips of rows, cut as `match` cuts them: their margins decide a little."""
     rows = pair.left.shape[0]
-    sought = pair.left.isfinite() if where is None else where
+    sought = pair.left.isfinite()
+    if where is not None:
+        sought = sought & where
     cells = float(torch.where(sought, hi - lo + 16.0, 0.0).sum()) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []

@@ -423,7 +423,8 @@ def _pair_surface(
     low, high = scene.disparities[which]
     found = match(
         a, b, low, high,
-        tones=scene.tones[which], base_to_height=pair.base_to_height, workers=workers,
+        tones=scene.tones[which], base_to_height=pair.base_to_height, wanted=frame.shown,
+        workers=workers,
     )  # fmt: skip
     other = b if scene.narrow(pair) else None
     over = overhanging(a, found.disparity, found.confidence, other)

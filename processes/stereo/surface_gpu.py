@@ -103,7 +103,7 @@ def _heights(
     low, high = scene.disparities[which]
     matched = match(
         images[0], images[1], low, high,
-        tones=scene.tones[which], base_to_height=pair.base_to_height,
+        tones=scene.tones[which], base_to_height=pair.base_to_height, wanted=frame.shown,
     )  # fmt: skip
     other = images[1] if scene.narrow(pair) else None
     over = overhanging(images[0], matched.disparity, matched.confidence, other)

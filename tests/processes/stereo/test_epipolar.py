@@ -72,6 +72,23 @@ def test_everything_on_the_ground_between_the_heights_is_on_the_grid(frame: Epip
                 assert (at <= np.array(frame.shape) - 1).all()
 
 
+def test_what_stands_on_a_piece_of_ground_is_shown_and_little_else() -> None:
+    middle = np.linspace(-0.2, 0.2, 5)
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])  # askew, as blocks of a map are
+    corners = turn @ np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) * 0.2
+    east, north = corners
+    lon, lat = LON.mean() + east * np.ptp(LON), LAT.mean() + north * np.ptp(LAT)
+    frame = rectify(LEFT, RIGHT, lon, lat, heights_m=(130, 190), height_m=150.0, gsd_m=0.5)
+    for model, side, shown in zip((LEFT, RIGHT), ("left", "right"), frame.shown, strict=True):
+        assert 0.5 < shown.mean() < 0.8
+        for u, v in zip(*(axis.ravel() for axis in np.meshgrid(middle, middle)), strict=True):
+            east, north = turn @ (u, v)
+            ground = LON.mean() + east * np.ptp(LON), LAT.mean() + north * np.ptp(LAT)
+            for height_m in (130.0, 150.0, 190.0):
+                row, col = rectified_position(frame, side, *model.project(*ground, height_m))
+                assert shown[round(row), round(col)]
+
+
 def test_two_images_from_one_direction_are_refused() -> None:
     with pytest.raises(NoOverlap, match="same direction"):
         rectify(LEFT, replace(LEFT), LON, LAT, heights_m=(100, 200), height_m=150.0, gsd_m=0.5)

@@ -75,6 +75,18 @@ def test_a_tilted_plane_is_matched_within_a_tenth_of_a_pixel():
     assert abs(np.nanmedian(error)) < 0.02
 
 
+def test_what_is_not_wanted_is_not_matched_and_the_rest_as_if_all_were(with_house):
+    _, left, right, whole = with_house
+    wanted = np.zeros(SHAPE, bool)
+    wanted[:, :110] = True
+    part = match(left, right, -40, 40, wanted=(wanted, wanted))
+    assert (part.reason[~wanted] == Reason.NO_DATA).all()
+    assert np.isnan(part.disparity[~wanted]).all()
+    apart = part.disparity[:, :80] - whole.disparity[:, :80]
+    assert (np.isfinite(apart) == np.isfinite(whole.disparity[:, :80])).mean() > 0.995
+    assert (np.abs(apart[np.isfinite(apart)]) < 0.05).mean() > 0.995
+
+
 def test_a_steep_roof_of_a_wide_pair_is_matched_as_a_whole():
     truth = np.full(SHAPE, 1.0)
     row, col = np.mgrid[: SHAPE[0], : SHAPE[1]]
