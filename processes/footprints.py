@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from processes.outlines.trace import Group
 
 MASK_BLOCK_PX, MASK_MARGIN_M = 1024, 24.0
-TILE_PX = 1024
+TILE_PX = 1536
+"""A square kilometre of 0.5 m cells is one tile: four cost a seventh more time."""
 FIRST_MARGIN_M, LAST_MARGIN_M = 120.0, 960.0
 """A tile is read again with twice the margin while a building it owns is cut by the window."""
 CONTEXT_M = 60.0

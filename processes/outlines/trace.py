@@ -140,9 +140,9 @@ def orientation(outline: Contour, *, fine_rad: float = np.radians(0.25)) -> floa
     share a line add up to sharp peaks only when the axes are theirs.
     """
     coarse = np.radians(np.arange(0.0, 90.0, 2.0))
-    best = coarse[int(np.argmax(_sharpness(outline.points[::2], outline.steps[::2], coarse)))]
+    best = coarse[int(np.argmax(_sharpness(outline.points, outline.steps, coarse, 2)))]
     near = best + np.arange(-8, 9) * fine_rad
-    best = near[int(np.argmax(_sharpness(outline.points, outline.steps, near)))]
+    best = near[int(np.argmax(_sharpness(outline.points, outline.steps, near, 1)))]
     return _mean_direction(outline, float(best)) % (np.pi / 2)
 
 
@@ -162,12 +162,11 @@ def edge_lines(outline: Contour, angle: float, cell_m: float, min_wall_m: float 
 
     Stretches within 7° of the main axes are left out: `axis_lines` has them.
     """
-    found = []
-    for line, length in _stretches(outline, 0.6 / cell_m):
-        turn = (np.arctan2(line[1], line[0]) - angle) % (np.pi / 2)
-        if length * cell_m >= min_wall_m and min(turn, np.pi / 2 - turn) > np.radians(7):
-            found.append(line)
-    return without_twins(np.array(found).reshape(-1, 3), outline, 0.8 / cell_m)
+    found = _stretches(outline, 0.6 / cell_m)
+    turn = (np.arctan2(found[:, 1], found[:, 0]) - angle) % (np.pi / 2)
+    oblique = np.minimum(turn, np.pi / 2 - turn) > np.radians(7)
+    lines = found[oblique & (found[:, 3] * cell_m >= min_wall_m), :3]
+    return without_twins(np.ascontiguousarray(lines), outline, 0.8 / cell_m)
 
 
 def without_twins(lines: Floats, outline: Contour, apart_px: float) -> Floats:
@@ -212,8 +211,11 @@ def _aligned(outline: Contour, along: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sharpness(points: Floats, steps: Floats, angles: Floats) -> Floats:
-    """Return for each angle how sharply wall length gathers in bins of half a cell."""
+def _sharpness(points: Floats, steps: Floats, angles: Floats, stride: int) -> Floats:
+    """Return for each angle how sharply wall length gathers in bins of half a cell.
+
+    Of the points one in *stride* is asked.
+    """
     sharp = np.zeros(len(angles))
     place = np.empty(len(points))
     for index in range(len(angles)):
@@ -221,11 +223,11 @@ def _sharpness(points: Floats, steps: Floats, angles: Floats) -> Floats:
             turn = angles[index] + axis * np.pi / 2
             nx, ny = np.cos(turn), np.sin(turn)
             low, high = np.inf, -np.inf
-            for at in range(len(points)):
+            for at in range(0, len(points), stride):
                 place[at] = 2 * (points[at, 0] * nx + points[at, 1] * ny)
                 low, high = min(low, place[at]), max(high, place[at])
             counts = np.zeros(int(high - low) + 1)
-            for at in range(len(points)):
+            for at in range(0, len(points), stride):
                 counts[int(place[at] - low)] += abs(steps[at, 1] * nx - steps[at, 0] * ny)
             before = 0.0
             for count in counts:
@@ -239,22 +241,18 @@ def _mean_direction(outline: Contour, angle: float) -> float:
 
     Fitted stretches, not steps: those of a raster prefer its axes.
     """
-    turns, weights = [], []
-    for line, length in _stretches(outline, 1.2):
-        turn = (np.arctan2(line[1], line[0]) - angle + np.pi / 4) % (np.pi / 2) - np.pi / 4
-        if abs(turn) < np.radians(8):
-            turns.append(turn)
-            weights.append(length**2)
-    if not turns:
+    found = _stretches(outline, 1.2)
+    turn = (np.arctan2(found[:, 1], found[:, 0]) - angle + np.pi / 4) % (np.pi / 2) - np.pi / 4
+    near = np.abs(turn) < np.radians(8)
+    if not near.any():
         return angle
-    return angle + float(np.average(turns, weights=weights))
+    return angle + float(np.average(turn[near], weights=found[near, 3] ** 2))
 
 
-def _stretches(outline: Contour, tolerance_px: float) -> Iterator[tuple[Floats, float]]:
-    """Yield a fitted line and the length, in cells, of each straight stretch of the outline."""
-    for ring in outline.rings:
-        for found in _fitted(ring, _corners(ring, tolerance_px)):
-            yield found[:3], float(found[3])
+def _stretches(outline: Contour, tolerance_px: float) -> Floats:
+    """Return (nx, ny, d, length in cells) of each straight stretch of the outline, fitted."""
+    found = [_fitted(ring, _corners(ring, tolerance_px)) for ring in outline.rings]
+    return np.concatenate([np.empty((0, 4)), *found])
 
 
 def _peaks(position: Floats, length: Floats, cell_m: float, min_wall_m: float) -> Floats:
