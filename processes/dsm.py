@@ -122,8 +122,9 @@ class DsmOutputs(Outputs):
     ortho_mask: Asset = Field(
         description="Where each height comes from: 0 outside what two images see (empty), "
         "1 measured, 2 filled from the ground side of a wall that hides it from an image, "
-        "3 a narrow gap filled, 4 a wide gap interpolated, 5 inside but empty, too wide to fill, "
-        "6 green in all images, so filled up to the crown beside it."
+        "3 a narrow gap filled, or what all images show to be of the roof beside it, 4 a wide gap "
+        "interpolated, 5 inside but empty, too wide to fill, 6 green in all images, so filled up "
+        "to the crown beside it."
     )
 
 

@@ -126,6 +126,19 @@ def _agreed(stack, weight, trust, agree_m, apart):  # type: ignore[no-untyped-de
     return dsm, confidence
 
 
+class Filled(NamedTuple):
+    """``dsm``: float32 m, voids filled from the ground side. ``origin``: the ``Origin`` of cells.
+
+    Where a wall stands beside a void, ``upper`` is what it would be filled with from above it, and
+    ``upper_px`` how far away, in cells, that was measured; NaN elsewhere.
+    """
+
+    dsm: Floats
+    origin: NDArray[np.uint8]
+    upper: Floats
+    upper_px: Floats
+
+
 def fill(
     dsm: Floats,
     *,
@@ -134,8 +147,8 @@ def fill(
     reach_m: float = 30.0,
     wall_m: float = 2.0,
     hidden_m: float = 25.0,
-) -> tuple[Floats, NDArray[np.uint8]]:
-    """Return the model with voids filled from the ground side, and the ``Origin`` of each cell.
+) -> Filled:
+    """Return the model with voids filled from the ground side, and what else they could be.
 
     A void cell looks along 16 directions for the nearest known heights within *reach_m*. The lower
     surface among them counts, the rest stands behind a wall (higher by *wall_m* or more), unless
@@ -147,7 +160,9 @@ def fill(
     inside = np.ones(dsm.shape, np.bool_) if covered is None else covered | known
     reach = max(1, round(reach_m / cell_m))
     widest = np.float32(hidden_m / cell_m)
-    filled, walled, gap = _from_the_ground(dsm, inside, reach, np.float32(wall_m), widest)
+    filled, walled, gap, upper, upper_px = _from_the_ground(
+        dsm, inside, reach, np.float32(wall_m), widest
+    )
     origin = np.full(dsm.shape, np.uint8(Origin.OUTSIDE))
     new = ~known & np.isfinite(filled)
     for where, name in (
@@ -158,7 +173,7 @@ def fill(
         (new & walled, Origin.FILLED_OCCLUSION),
     ):
         origin[where] = name
-    return filled, origin
+    return Filled(filled, origin, upper, upper_px)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -178,11 +193,16 @@ _WAYS = np.array([(0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _from_the_ground(dsm, inside, reach, wall_m, widest):  # type: ignore[no-untyped-def]
-    """Return filled heights, whether a wall stood beside the void, and its width (cells)."""
+    """Return filled heights, whether a wall stood beside the void, and its width (cells).
+
+    Then the heights from above that wall, and how far away (cells) the nearest of them is.
+    """
     rows, cols = dsm.shape
     out = dsm.copy()
     walled = np.zeros((rows, cols), np.bool_)
     gap = np.zeros((rows, cols), np.int32)
+    upper = np.full((rows, cols), np.float32(np.nan))
+    upper_px = np.full((rows, cols), np.float32(np.nan))
     z = np.empty(16, np.float32)
     far = np.empty(16, np.float32)
     for r in range(rows):
@@ -234,4 +254,14 @@ def _from_the_ground(dsm, inside, reach, wall_m, widest):  # type: ignore[no-unt
             out[r, c] = s1 / s0
             walled[r, c] = not whole and high - low >= wall_m
             gap[r, c] = np.int32(narrow)
-    return out, walled, gap
+            if not walled[r, c]:
+                continue
+            t0, t1, nearest = np.float32(0.0), np.float32(0.0), np.float32(np.inf)
+            for i in range(n):
+                if z[i] - low >= wall_m:
+                    u = np.float32(1.0) / (far[i] * far[i])
+                    t0 += u
+                    t1 += u * z[i]
+                    nearest = min(nearest, far[i])
+            upper[r, c], upper_px[r, c] = t1 / t0, nearest
+    return out, walled, gap, upper, upper_px

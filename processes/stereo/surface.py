@@ -29,6 +29,7 @@ from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import fill, fuse
+from processes.stereo.housetops import roofed
 from processes.stereo.match import Tones, match
 from processes.stereo.outliers import Brightness, implausible
 from processes.stereo.pointing import Piece, View, rectified
@@ -191,13 +192,17 @@ def surface(
         wrong |= clear & unsupported(found.dsm, second.dsm, grid.cell_m)
         second = second._replace(dsm=np.where(clear, second.dsm, np.float32(np.nan)))
     measured = np.where(wrong, np.float32(np.nan), found.dsm)
-    dsm, origin = fill(measured, cell_m=grid.cell_m, covered=covered)
+    voids = fill(measured, cell_m=grid.cell_m, covered=covered)
+    dsm, origin = voids.dsm, voids.origin
     outside = _unseen(scene, grid, dsm, origin > Origin.SEEN) | _beyond_rim(origin, grid.cell_m)
     dsm[outside] = np.nan
     origin[outside] = Origin.OUTSIDE
     seen = origin == Origin.SEEN
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
+    if second is None:
+        dsm, roof = roofed(voids, dsm, origin, grid, scene.views, scene.to_degrees)
+        origin[roof] = Origin.FILLED_GAP
     known = Known(dsm, found.trust, origin)
     if second is not None:
 

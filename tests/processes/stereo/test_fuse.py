@@ -89,7 +89,7 @@ def test_models_without_common_ground_are_kept_as_they_are():
 
 def test_what_a_wall_hides_is_filled_from_the_ground():
     hidden = (ROW > 25) & (ROW < 55) & (COL >= 60) & (COL < 68)
-    filled, origin = fill(np.where(hidden, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
+    filled, origin, *_ = fill(np.where(hidden, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
     assert_allclose(filled[hidden], TRUTH[hidden], atol=0.2)
     assert np.mean(origin[hidden] == Origin.FILLED_OCCLUSION) > 0.95
     assert_array_equal(filled[~hidden], TRUTH[~hidden])
@@ -100,20 +100,20 @@ def test_one_stray_low_cell_beside_a_void_does_not_fill_it():
     hidden = (ROW > 60) & (ROW < 70) & (COL > 20) & (COL < 26)
     dsm = np.where(hidden, np.nan, TRUTH).astype(np.float32)
     dsm[65, 26] = 60.0
-    filled, _ = fill(dsm, cell_m=0.5)
+    filled = fill(dsm, cell_m=0.5).dsm
     assert_allclose(filled[hidden], TRUTH[hidden], atol=0.5)
 
 
 def test_a_hole_in_a_roof_is_filled_with_roof():
     hole = (ROW > 35) & (ROW < 45) & (COL > 40) & (COL < 50)
-    filled, origin = fill(np.where(hole, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
+    filled, origin, *_ = fill(np.where(hole, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
     assert_allclose(filled[hole], 112.0, atol=0.01)
     assert np.mean(origin[hole] == Origin.INTERPOLATED) > 0.9
 
 
 def test_a_narrow_gap_is_told_from_a_wide_one():
     gap = (COL == 80) | (COL == 81)
-    filled, origin = fill(np.where(gap, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
+    filled, origin, *_ = fill(np.where(gap, np.nan, TRUTH).astype(np.float32), cell_m=0.5)
     assert np.all(origin[5:-5][gap[5:-5]] == Origin.FILLED_GAP)
     assert_allclose(filled[5:-5][gap[5:-5]], TRUTH[5:-5][gap[5:-5]], atol=0.1)
 
@@ -122,14 +122,14 @@ def test_voids_too_wide_or_outside_stay_empty():
     dsm = TRUTH.copy()
     dsm[:, 70:] = np.nan
     covered = COL < 90
-    filled, origin = fill(dsm, cell_m=0.5, covered=covered, reach_m=3.0)
+    filled, origin, *_ = fill(dsm, cell_m=0.5, covered=covered, reach_m=3.0)
     assert np.isnan(filled[:, 80:]).all()
     assert np.all(origin[:, 90:] == Origin.OUTSIDE)
     assert np.all(origin[10:-10, 80:90] == Origin.EMPTY)
 
 
 def test_nothing_known_stays_nothing():
-    filled, origin = fill(np.full((20, 20), np.nan, np.float32), cell_m=0.5)
+    filled, origin, *_ = fill(np.full((20, 20), np.nan, np.float32), cell_m=0.5)
     assert np.isnan(filled).all()
     assert np.all(origin == Origin.EMPTY)
 
@@ -138,7 +138,7 @@ def test_a_void_wider_than_a_wall_hides_goes_from_side_to_side() -> None:
     slope = np.tile(np.arange(120, dtype=np.float32) * 0.4, (120, 1))
     void = slope.copy()
     void[30:90, 30:90] = np.nan  # 30 m: rises by 24 m
-    filled, origin = fill(void, cell_m=0.5)
+    filled, origin, *_ = fill(void, cell_m=0.5)
     middle = np.s_[55:65, 55:65]
     assert np.abs(filled[middle] - slope[middle]).max() < 3.0
     assert (origin[middle] == Origin.INTERPOLATED).all()
