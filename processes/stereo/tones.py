@@ -54,7 +54,7 @@ def tones_of(
         for kept, values in zip(seen, pair, strict=True):
             kept.append(values[known])
     together = [_joined(values) for values in seen]
-    return Tones.of(*together) if together[0].size >= ENOUGH else None
+    return Tones.of_pairs(*together) if together[0].size >= ENOUGH else None
 
 
 def tone(view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height: Pixels) -> Pixels:

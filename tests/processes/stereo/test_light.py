@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from processes.stereo import match as matching
 from processes.stereo.light import light_of
-from processes.stereo.match import match
+from processes.stereo.match import Tones, match
 
 SHAPE = (300, 380)
 
@@ -48,6 +48,21 @@ def test_a_shadow_on_one_image_costs_little(pair, monkeypatch):
     told = right_share(match(*deep, -20, 20), truth)
     monkeypatch.setattr(matching, "light_of", lambda *_: None)
     assert right_share(match(*deep, -20, 20), truth) < told - 0.2
+
+
+def test_a_cloud_in_one_image_takes_what_it_hides_and_no_more(pair):
+    truth, left, right = pair
+    rng = np.random.default_rng(5)
+    blobs, curls = (gaussian_filter(rng.normal(size=SHAPE), sigma) for sigma in (25, 3))
+    cloud = np.clip((blobs / blobs.std() - 0.6) / 0.25, 0, 1)
+    white = 4000 + 150 * curls / curls.std()
+    clouded = (right * (1 - cloud) + white * cloud).astype(np.float32)
+    clear = gaussian_filter(cloud, 3) < 0.01
+    ends = np.percentile(left, (2, 98))
+    found = match(left, clouded, -20, 20, tones=Tones(tuple(ends), tuple(ends)))
+    right_there = np.abs(found.disparity - truth)[clear] < 1
+    assert 0.5 < clear.mean() < 0.8
+    assert np.mean(right_there) > 0.85
 
 
 def test_even_light_is_left_alone(pair, monkeypatch):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from processes.stereo.match import Tones
 from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 from processes.stereo.tones import tone
@@ -19,6 +21,17 @@ IMAGE[:, 400:450, 500:560] = [[[200.0]], [[600.0]]]
 
 def read(row0: int, col0: int, height: int, width: int) -> NDArray[np.float32]:
     return IMAGE[:, row0 : row0 + height, col0 : col0 + width]
+
+
+def test_chance_matches_under_a_cloud_are_not_the_bright_end_of_an_image() -> None:
+    rng = np.random.default_rng(2)
+    left = np.sort(rng.lognormal(5.5, 0.4, 4000)).astype(np.float32)
+    right = (0.8 * left + 30 + rng.normal(0, 8, 4000)).astype(np.float32)
+    clear = Tones.of_pairs(left, right)
+    assert clear == Tones.of(left, right)
+    right[rng.choice(4000, 800, replace=False)] = 3000
+    assert clear.right == pytest.approx(Tones.of_pairs(left, right).right, rel=0.03)
+    assert Tones.of(left, right).right[1] == 3000
 
 
 def test_tones_are_shares_between_the_ends_and_nothing_is_seen_beside_the_image() -> None:
