@@ -32,7 +32,9 @@ def nearest(mask: Mask, asked: Mask, reach_px: float) -> NDArray[np.int64]:
     square = row**2 + col**2
     order = np.argsort(square, kind="stable")
     order = order[square[order] <= reach_px**2]
-    return np.asarray(_nearest(mask, np.argwhere(asked), np.stack([row[order], col[order]], 1)))
+    # one cell by itself lies otherwise in memory than many: for numba, another kind of array
+    cells = np.ascontiguousarray(np.argwhere(asked))
+    return np.asarray(_nearest(mask, cells, np.stack([row[order], col[order]], 1)))
 
 
 def filled(values: Floats, known: Mask, asked: Mask, reach_px: float) -> Floats:

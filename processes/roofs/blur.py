@@ -126,7 +126,10 @@ def seen(
     keep = along_row, along_col
     one = np.ones(len(x))
     weight = one if keep == SHARP else shown(one, row, col, one, *keep)
-    which = np.flatnonzero(asked)[:: max(int(np.ceil(share)), 1) if whole else 1]
+    # contiguous, as for all roofs: numba would compile once more for the first that is thinned out
+    which = np.ascontiguousarray(
+        np.flatnonzero(asked)[:: max(int(np.ceil(share)), 1) if whole else 1]
+    )
     return Seen(x, y, every_z[which], every_z, depth_m, which, row, col, weight, keep)
 
 

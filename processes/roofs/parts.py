@@ -196,7 +196,7 @@ def _best(uv: Floats, z: Floats, corners: Floats) -> tuple[float, float]:
     if high < low:
         return np.inf, 0.0
     middle = np.array([(low + high) / 2, uv[:, 1].mean()])
-    uv = np.ascontiguousarray(uv - middle)
+    uv, z = np.ascontiguousarray(uv - middle), np.ascontiguousarray(z)
     places = np.linspace(low, high, int((high - low) / EVERY_M) + 1)
     place = places[_costs(uv, z, places - middle[0]).argmin()]
     places = place + np.arange(-EVERY_M, EVERY_M + FINE_M, FINE_M)

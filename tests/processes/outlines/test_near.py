@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from processes.outlines.near import filled, from_edge, nearest
+from processes.outlines.near import _nearest, filled, from_edge, nearest
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,17 @@ def test_the_nearest_cell_is_as_near_as_any_and_none_is_beyond_reach(mask: np.nd
     there, hit = np.divmod(found, mask.shape[1]), found >= 0
     assert mask.ravel()[found[hit]].all()
     np.testing.assert_allclose(np.hypot(row - there[0], col - there[1])[hit], away[asked][hit])
+
+
+def test_a_single_cell_is_sought_by_the_machine_code_of_many(mask: np.ndarray) -> None:
+    """It made numba compile once more, in the middle of somebody's job."""
+    asked = np.zeros(mask.shape, bool)
+    asked[30, 20:40] = True
+    nearest(mask, asked, 4.0)
+    kinds = len(_nearest.signatures)
+    asked[30, 21:] = False
+    nearest(mask, asked, 4.0)
+    assert len(_nearest.signatures) == kinds
 
 
 def test_unknown_cells_take_the_nearest_value_where_they_are_asked() -> None:

@@ -11,7 +11,8 @@ from scipy.ndimage import convolve1d
 from shapely import box, contains_xy
 
 from processes.core.raster import Grid, Raster
-from processes.roofs.blur import BLURS, SHARP, blur_of, middle_near, settled, shown
+from processes.roofs.blur import BLURS, SHARP, as_shown, blur_of, middle_near, seen, settled, shown
+from processes.roofs.heights import under
 from processes.roofs.reconstruct import misfits, reconstruct
 
 HOUSE, TURNED = box(5, 5, 19, 14), box(5, 3, 14, 17)
@@ -112,6 +113,18 @@ def test_the_middle_is_the_median_whatever_was_guessed(values, guess):
     for near in (guess, float(np.median(off))):
         assert middle_near(off, near, spare) == np.median(off)
     np.testing.assert_array_equal(off, values)
+
+
+def test_a_roof_that_is_thinned_out_is_fitted_by_the_machine_code_of_all() -> None:
+    """It made numba compile the bank of roofs once more, in the middle of somebody's job."""
+    cells = under(HOUSE, scene(SHARP)[0])
+    roofs = [seen(cells, 0.5, EAST, whole=True, most=most) for most in (10_000, 50)]
+    assert len(roofs[0].z) > 2 * len(roofs[1].z)
+    kinds = []
+    for roof in roofs:
+        as_shown(roof.every_z, roof.flat)
+        kinds.append(len(as_shown.signatures))
+    assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize("blur", [(1.4, 0.7), (0.7, 3.2), (2.0, 0.0), (0.0, 2.0)])
