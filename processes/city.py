@@ -265,7 +265,7 @@ def _page(figures: dict[str, Any], promised: Expected) -> str:
         {
             "Pointing: shift of each image": {
                 image: {"row_px": row, "col_px": col}
-                for image, (row, col) in pointing["shift_row_col_px"].items()
+                for image, (row, col, *_tilts) in pointing["shift_row_col_px"].items()
             },
             "Tie points": {
                 name: pointing[name]

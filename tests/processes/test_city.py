@@ -11,9 +11,12 @@ import pytest
 import rasterio
 from rasterio.windows import from_bounds
 
+from processes.accuracy.expected import expected
 from processes.accuracy.heights import height_figures
+from processes.city import _page
 from server.cli import main
 from server.terminal import DONE
+from workers.rasters import RasterFile
 
 OUTPUTS = {
     "dsm", "confidence", "ortho_mask", "dtm", "ndsm", "ortho", "footprints", "cityjson", "tileset",
@@ -130,3 +133,14 @@ def test_the_report_says_what_was_made_from_what(city):
     assert report["surface"]["share"]["measured"] > 0.55
     assert sum(report["surface"]["share"].values()) == pytest.approx(1)
     assert report["buildings"]["count"] > 80
+
+
+def test_the_page_is_written_where_an_image_drifts(city):
+    out, results = city
+    figures = json.loads((out / results["report"]["href"]).read_text())
+    shifts = figures["pointing"]["shift_row_col_px"]
+    shifts[next(iter(shifts))] = [1.25, -2.5, 0.1, 0.2, 0.3, 0.4]
+    path = out / results["confidence"]["href"]
+    page = _page(figures, expected(RasterFile(path, path.name)))
+    assert "1.25" in page
+    assert "-2.5" in page
