@@ -90,8 +90,10 @@ def roofed(
     colours = np.stack([_logs(view, lon, lat, height) for view in views], axis=1)
     place = np.arange(-radius, radius + 1) * (grid.cell_m / SPREAD_M)
     weights = np.exp(-(place[:, None] ** 2 + place**2) / 2).astype(np.float32)
+    # in one layout however many there are: else the kernel is compiled once more
+    places = np.ascontiguousarray(np.argwhere(asked))
     alike, differing = _compared(
-        np.argwhere(asked), around, lattice, weights, dsm, filled.upper, number, colours,
+        places, around, lattice, weights, dsm, filled.upper, number, colours,
         np.float32(COLOUR**2), np.float32(STRANGE),
     )  # fmt: skip
     score = OF_COLOUR * np.clip(alike, -MOST, MOST) + OF_DIFFERENCE * np.log(differing + TINY)
