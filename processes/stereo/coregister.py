@@ -5,7 +5,8 @@ and its direction (Nuth & Kääb, 2011). Their cosine is fitted here in its line
 = up + east · slope to the east + north · slope to the north, over one value a cell of the elevation
 model, robustly, and again from where that leads. A coarse model says little about a small scene,
 and it may itself stand beside the truth, so nothing moves unless the offset is beyond doubt, and
-then only as far as the model deserves.
+then only as far as the model deserves. Doubt is judged where the scene stands: on flat land, later
+steps creep from one chance likeness of the model's errors and the town to the next, 10 m and more.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def offset(
     east, north, height = _thinned(at[0], at[1], height, step_m)
     moved = np.zeros(2)
     covariance = np.full((2, 2), np.inf)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         x, y = east + moved[0], north + moved[1]
         half = 0.5 * step_m
         slope_x = (ground(x + half, y) - ground(x - half, y)) / step_m
@@ -68,17 +69,20 @@ def offset(
             return STILL
         design = np.stack([slope_x[known], slope_y[known], np.ones(known.sum())], axis=1)
         step, covariance = _robust(design, apart[known])
+        if turn == 0 and step[:2] @ np.linalg.solve(covariance[:2, :2], step[:2]) < BEYOND_DOUBT:
+            return Offset(0.0, 0.0, _worse(covariance))
         moved += step[:2]
         if np.hypot(*moved) > 20.0 * POINTING_M:
             return STILL
         if np.hypot(*step[:2]) < 0.01:
             break
-    sigma = float(np.sqrt(np.linalg.eigvalsh(covariance[:2, :2])[-1]))
-    if moved @ np.linalg.solve(covariance[:2, :2], moved) < BEYOND_DOUBT:
-        return Offset(0.0, 0.0, sigma)
     doubt = covariance[:2, :2] + MODEL_M**2 * np.eye(2)
     east_m, north_m = POINTING_M**2 * np.linalg.solve(doubt + POINTING_M**2 * np.eye(2), moved)
-    return Offset(float(east_m), float(north_m), sigma)
+    return Offset(float(east_m), float(north_m), _worse(covariance))
+
+
+def _worse(covariance: Floats) -> float:
+    return float(np.sqrt(np.linalg.eigvalsh(covariance[:2, :2])[-1]))
 
 
 def _thinned(east: Floats, north: Floats, height: Floats, step_m: float) -> tuple[Floats, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from processes.stereo.coregister import MODEL_M, POINTING_M, offset
 
@@ -44,6 +45,21 @@ def test_nothing_moves_on_hills_where_all_is_well() -> None:
 def test_nothing_moves_on_flat_land() -> None:
     found = offset(*points(flat, 9.0, -6.0), flat, STEP_M)
     assert not found.moves
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_errors_of_the_model_draw_no_town_to_them(seed: int) -> None:
+    """On flat land all of the model's slopes are errors, and houses are like some of them."""
+    rng = np.random.default_rng(seed)
+    errors = gaussian_filter(rng.normal(0.0, 1.0, (42, 42)), 1.0) * 4.0
+    houses = np.kron(rng.random((34, 34)) < 0.4, np.ones((3, 3))) * rng.uniform(4, 25, (102, 102))
+
+    def model(east: Floats, north: Floats) -> Floats:
+        return map_coordinates(errors, [north / 25.0, east / 25.0], order=1)
+
+    at = rng.uniform(50.0, 950.0, (2, 60_000))
+    height = houses[tuple((at[::-1] / 10.0).astype(int))] + rng.normal(0.0, 0.2, at.shape[1])
+    assert not offset(at, height, model, 25.0).moves
 
 
 def test_too_small_a_scene_says_nothing() -> None:
