@@ -95,28 +95,28 @@ def height_rows(truth: Truth, products: dict[str, Path], shift: Shift) -> dict[s
 def claims(truth: Truth, products: dict[str, Path], shift: Shift) -> dict[str, Any]:
     """Return which share of the cells lies within the error that nine in ten should stay below.
 
-    After the best shift in every scene: the claims are of heights beside each other.
+    After the best shift in every scene: the claims are of heights beside each other. A claim is
+    that of the cell that holds the place: between cells it would be made larger beside each wall.
     """
     dz = np.where(truth.counted, on_truth(products["dsm"], truth, shift) - truth.dsm, np.nan)
-    sideways = Shift(shift.dx_m, shift.dy_m, 0.0)
-    claimed = on_truth(products["confidence"], truth, sideways)
+    claimed = cells_on_truth(products["confidence"], truth, shift, np.nan)
     rows = {"all": kept(dz, claimed)}
     if "ortho_mask" in products:
         rows |= kept_by_class(
-            dz, claimed, origins_on_truth(products["ortho_mask"], truth, shift), ORIGINS
+            dz, claimed, cells_on_truth(products["ortho_mask"], truth, shift, 0), ORIGINS
         )
     return {name: asdict(row) for name, row in rows.items()}
 
 
-def origins_on_truth(path: Path, truth: Truth, shift: Shift) -> NDArray[np.int64]:
-    """Return the code of the cell that each of the truth's cell centres lies in; 0 off it."""
+def cells_on_truth(path: Path, truth: Truth, shift: Shift, outside: float) -> NDArray[Any]:
+    """Return the value of the cell that each of the truth's cell centres lies in."""
     with rasterio.open(path) as file:
-        codes, inverse = file.read(1), ~file.transform
+        values, inverse = file.read(1), ~file.transform
     row, col = np.mgrid[: truth.dsm.shape[0], : truth.dsm.shape[1]]
     x, y = truth.transform @ (col + 0.5, row + 0.5)
     col, row = (np.floor(v).astype(int) for v in inverse @ (x - shift.dx_m, y - shift.dy_m))
-    inside = (row >= 0) & (col >= 0) & (row < codes.shape[0]) & (col < codes.shape[1])
-    return np.where(inside, codes[row * inside, col * inside], 0).astype(np.int64)
+    inside = (row >= 0) & (col >= 0) & (row < values.shape[0]) & (col < values.shape[1])
+    return np.where(inside, values[row * inside, col * inside], np.asarray(outside, values.dtype))
 
 
 def comparable(
