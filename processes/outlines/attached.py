@@ -20,7 +20,8 @@ from scipy import ndimage
 from processes.core.crew import each
 from processes.outlines import terraces
 from processes.outlines.near import nearest
-from processes.outlines.partywalls import Signs, walls
+from processes.outlines.partywalls import walls
+from processes.outlines.signs import Signs
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
 
 Floats = NDArray[np.floating[Any]]

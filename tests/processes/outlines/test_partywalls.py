@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from processes.outlines.partywalls import Signs, walls
+from processes.outlines.partywalls import walls
+from processes.outlines.signs import Signs
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 17.0, 63.0, 120.0])
