@@ -21,8 +21,8 @@ after; completeness of the ground goes down by .001 to .003:
     village   .908 .942   .882 .895    .90 .84        hilly     .930 .963   .892 .897   .69 .63
     flat      .949 .968   .901 .904    .69 .61        quarter   .938 .942   .929 .939   .50 .48
 
-Where narrow pairs give a second opinion it is left to them: on a town of three images both together
-had outlines of .872 for .878, and roofs off by .66 m for .61.
+With three images, after the second opinion of narrow pairs: RMSE 1.93 -> 1.88 and 1.09 -> 1.08 m,
+buildings within 1 m .956 -> .959 and .959 -> .964, roofs .54 -> .51 and .60 -> .62 m.
 
 No gain: what each image shows by itself, whether the surface hides the void from an image, the
 height of the wall, likelihoods smoothed over neighbours. All bands are as good as red and near

@@ -200,9 +200,8 @@ def surface(
     seen = origin == Origin.SEEN
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
-    if second is None:
-        dsm, roof = roofed(voids, dsm, origin, grid, scene.views, scene.to_degrees)
-        origin[roof] = Origin.FILLED_GAP
+    dsm, roof = roofed(voids, dsm, origin, grid, scene.views, scene.to_degrees)
+    origin[roof] = Origin.FILLED_GAP
     known = Known(dsm, found.trust, origin)
     if second is not None:
 
