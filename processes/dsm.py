@@ -31,8 +31,8 @@ from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 
 if TYPE_CHECKING:
     from processes.stereo.adjust import Pointing
-    from processes.stereo.pointing import View
     from processes.stereo.surface import Floats, Plane, Scene
+    from processes.stereo.view import View
 
 Geometry = Annotated[
     dict[str, Any],
@@ -177,8 +177,8 @@ def measured(
 
 def open_views(images: Sequence[Image]) -> list[View]:
     """Return images with their sensor models. Raises TooFewImages, NoRpc, BrokenRpc, NoTexture."""
-    from processes.stereo.pointing import View
     from processes.stereo.rpc import choose
+    from processes.stereo.view import View
 
     if len(images) < 2:
         raise TooFewImages(f"stereo needs two images or more, {len(images)} given")

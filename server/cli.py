@@ -17,12 +17,12 @@ import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 
 if TYPE_CHECKING:
-    from processes.core.process import Process
+    pass
 
 HEAP_BYTES, PAGE_BYTES = 1000 << 20, 2 << 20
 """How much memory comes in large pages, of which none is taken before it is used; and their size.
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInput(f"no process {options.process}: there are {', '.join(PROCESSES)}")
     request = read_request(options.request)
     inputs = process.parse(request["inputs"])
-    wanted = _wanted(process, request.get("outputs"))
+    wanted = process.parse_outputs(request.get("outputs") or {}) or process.outputs.model_fields
     if options.device not in get_args(Device):
         raise InvalidInput(f"no device {options.device}: there are {', '.join(get_args(Device))}")
     out: Path = options.out.resolve()
@@ -130,19 +130,6 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     print(json.dumps(values, indent=2))
     return DONE
-
-
-def _wanted(process: Process[Any, Any], outputs: Any) -> list[str]:
-    """Return the names of the outputs that a request asks for: all where it names none."""
-    from processes.core.errors import InvalidInput
-
-    known = list(process.outputs.model_fields)
-    if outputs is not None and not isinstance(outputs, dict | list):
-        raise InvalidInput('outputs must be an object of output ids: {"outputs": {"dsm": {}}}')
-    unknown = [name for name in outputs or () if name not in known]
-    if unknown:
-        raise InvalidInput(f"{process.id} has no output {unknown[0]}: use {', '.join(known)}")
-    return list(outputs or known)
 
 
 def _moved(source: Path, target: Path) -> None:

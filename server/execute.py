@@ -117,13 +117,8 @@ def parse(process: Process[Any, Any], body: Any, *, allowed_hosts: Collection[st
 def _outputs(
     process: Process[Any, Any], outputs: Any
 ) -> dict[str, Literal["value", "reference"] | None]:
-    if not isinstance(outputs, Mapping):
-        raise InvalidInput('outputs must be an object of output ids: {"outputs": {"dsm": {}}}')
     wanted: dict[str, Literal["value", "reference"] | None] = {}
-    for name, how in outputs.items():
-        if name not in process.outputs.model_fields:
-            known = ", ".join(process.outputs.model_fields)
-            raise InvalidInput(f"{process.id} has no output {name}: use {known}")
+    for name, how in process.parse_outputs(outputs).items():
         mode = how.get("transmissionMode") if isinstance(how, Mapping) else None
         if not isinstance(how, Mapping) or mode not in (None, "value", "reference"):
             raise InvalidInput(f"output {name}: transmissionMode must be value or reference")

@@ -254,6 +254,16 @@ class Process(Generic[In, Out]):
         except ValidationError as error:
             raise InvalidInput(_first_fault(self, error, values)) from None
 
+    def parse_outputs(self, outputs: Any) -> Mapping[str, Any]:
+        """Return an execute request's `outputs` member. Raises InvalidInput naming what is off."""
+        if not isinstance(outputs, Mapping):
+            raise InvalidInput('outputs must be an object of output ids: {"outputs": {"dsm": {}}}')
+        known = self.outputs.model_fields
+        for name in outputs:
+            if name not in known:
+                raise InvalidInput(f"{self.id} has no output {name}: use {', '.join(known)}")
+        return outputs
+
     def describe(self) -> dict[str, Any]:
         """Return the OGC process description without links: each schema stands alone."""
         return {

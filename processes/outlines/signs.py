@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.medians import median_of
+
 Floats = NDArray[np.floating[Any]]
 Counts = NDArray[np.int32]
 
@@ -102,15 +104,15 @@ def weight_of(
     values = own[:length]
     for at in range(length):
         values[at] = min(behind[at], ahead[at])
-    middle = _median(values)
+    middle = median_of(values)
     if middle < min(signs.shallow * length, signs.shallow_m / cell_m):
         return 0.0, False
     for at in range(length):
         values[at] = behind[at]
-    extent = _median(values)
+    extent = median_of(values)
     for at in range(length):
         values[at] = ahead[at]
-    extent += _median(values)
+    extent += median_of(values)
     row = min(max((extent / length - COMPACT) / (ROW - COMPACT), 0.0), 1.0)
     least = signs.depth + row * (signs.row_depth - signs.depth)
     weight = min(middle / (least * length), 1.0) ** 2
@@ -153,7 +155,7 @@ def strength_of(
         if rest > 0 and not _tinted(steps, place, first, stop, signs.colour * rest**0.5):
             return 0.0
     if len(heights):
-        left, right = _median(own[4, : len(heights)]), _median(own[5, : len(heights)])
+        left, right = median_of(own[4, : len(heights)]), median_of(own[5, : len(heights)])
         # what no slope between those of the two sides explains
         heights -= min(max(rise, min(left, right, 0.0)), max(left, right, 0.0))
     tints = tints[: _tint(steps, place, first, stop, tints, own[3])]
@@ -208,7 +210,7 @@ def _tint(
         count = _known(steps[kind, place, first:stop], own)
         if count < 0.7 * (stop - first):
             return 0
-        direction[kind] = _median(own[:count])
+        direction[kind] = median_of(own[:count])
     size = np.sqrt(np.sum(direction * direction))
     if not size > 0:
         return 0
@@ -234,7 +236,7 @@ def _judged(
     middle = _middle(values, own)
     for at in range(number):
         own[at] = abs(values[at] - middle)
-    scatter = 1.4826 * _median(own[:number])
+    scatter = 1.4826 * median_of(own[:number])
     # neighbouring places are correlated: one in three is independent
     error = signs.certainty * 1.25 * scatter / max(number / 3.0, 1.0) ** 0.5
     clear = min(abs(middle) / max(error, 1e-9), 1.0)
@@ -254,35 +256,4 @@ def _middle(values: Floats, own: Floats) -> float:
     if number == 0:
         return 0.0
     own[:number] = values
-    return float(_median(own[:number]))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _median(values: Floats) -> float:
-    """Return the median, of finite values that may change places (Hoare, 1961)."""
-    half = len(values) // 2
-    low, high = 0, len(values) - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if half <= j:
-            high = j
-        elif half >= i:
-            low = i
-        else:
-            break
-    middle = float(values[half])
-    if len(values) % 2:
-        return middle
-    below = float(values[0])
-    for at in range(1, half):
-        below = max(below, float(values[at]))
-    return (below + middle) / 2
+    return float(median_of(own[:number]))

@@ -37,6 +37,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.medians import ordered_to
 from processes.roofs.heights import Under
 
 Floats = NDArray[np.float64]
@@ -203,35 +204,8 @@ def middle_near(values: Floats, guess: float, spare: Floats) -> float:
     first, second = (len(values) - 1) // 2 - below, len(values) // 2 - below
     if first < 0 or second >= count:
         return float(np.median(values))
-    upper = _ordered_to(spare[:count], second)
+    upper = ordered_to(spare[:count], second)
     return float(upper if first == second else (spare[:second].max() + upper) / 2)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _ordered_to(values: Floats, place: int) -> float:
-    """Return the value that sorting would bring to *place*, with none larger before it (Hoare).
-
-    `np.partition`, compiled, takes four times as long.
-    """
-    low, high = 0, len(values) - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if place <= j:
-            high = j
-        elif place >= i:
-            low = i
-        else:
-            break
-    return float(values[place])
 
 
 def blur_of(costs: Sequence[Sequence[float]]) -> Blur:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
-from processes.stereo.pointing import View, glance
+from processes.stereo.view import View, glance
 
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 

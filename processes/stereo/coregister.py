@@ -57,7 +57,6 @@ def offset(
     """
     east, north, height = _thinned(at[0], at[1], height, step_m)
     moved = np.zeros(2)
-    covariance = np.full((2, 2), np.inf)
     for turn in range(TURNS):
         x, y = east + moved[0], north + moved[1]
         half = 0.5 * step_m

@@ -16,7 +16,7 @@ from shapely.ops import unary_union
 
 from processes.core.errors import BrokenRpc, NoOverlap, OutsideArea
 from processes.stereo.epipolar import base_to_height, ground_sampling_m
-from processes.stereo.pointing import View
+from processes.stereo.view import View
 
 Floats = NDArray[np.float64]
 

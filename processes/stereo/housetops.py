@@ -42,7 +42,7 @@ from processes.core.origin import Origin
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.fuse import Filled
-from processes.stereo.pointing import View, glance
+from processes.stereo.view import View, glance
 
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 

@@ -21,8 +21,8 @@ from processes.stereo.coverage import Pair
 from processes.stereo.elevation import HIGHEST_M, LOWEST_M
 from processes.stereo.epipolar import Local
 from processes.stereo.geoid import undulation_m
-from processes.stereo.pointing import View
 from processes.stereo.surface import scout
+from processes.stereo.view import View
 
 if TYPE_CHECKING:
     import geopandas

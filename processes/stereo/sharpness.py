@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from processes.stereo.pointing import View
+    from processes.stereo.view import View
 
 SAMPLES, SAMPLE_PX = 5, 128
 """Samples across and along each image, and their side."""

@@ -32,7 +32,6 @@ from processes.stereo.fuse import fill, fuse
 from processes.stereo.housetops import roofed
 from processes.stereo.match import Tones, match
 from processes.stereo.outliers import Brightness, implausible
-from processes.stereo.pointing import Piece, View, rectified
 from processes.stereo.pyramid import halve
 from processes.stereo.rasterise import rasterise, weights
 from processes.stereo.rims import overhanging
@@ -41,6 +40,7 @@ from processes.stereo.second import Known, Second, asked, telling, unsupported
 from processes.stereo.sharpness import sharpness
 from processes.stereo.tones import tone, tones_of
 from processes.stereo.triangulate import ray_table
+from processes.stereo.view import Piece, View, rectified
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]

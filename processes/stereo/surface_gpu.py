@@ -26,12 +26,12 @@ from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarFrame, Lattice
 from processes.stereo.epipolar_gpu import resample
 from processes.stereo.match_gpu import match
-from processes.stereo.pointing import FINER, View, low_passed
 from processes.stereo.rasterise_gpu import rasterise
 from processes.stereo.rims_gpu import overhanging
 from processes.stereo.surface import FRAME_STEP_PX, TOLD_PX, Scene
 from processes.stereo.triangulate import ray_table
 from processes.stereo.triangulate_gpu import points as meeting
+from processes.stereo.view import FINER, View, low_passed
 
 Pixels = NDArray[np.float32]
 Window = tuple[int, int, int, int]

@@ -17,8 +17,8 @@ from processes.stereo.coverage import pieces
 from processes.stereo.epipolar import EpipolarField, Floats, Pixels
 from processes.stereo.light import share
 from processes.stereo.match import Tones, match
-from processes.stereo.pointing import View, glance, rectified
 from processes.stereo.pyramid import halve
+from processes.stereo.view import View, glance, rectified
 
 SAMPLE_PX = 256
 """Side of a sample; there are up to nine."""

@@ -12,8 +12,8 @@ from pyproj import Transformer
 
 from processes.core.raster import Grid
 from processes.stereo.canopy import FALL, colour, green, raised, typical_red
-from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
+from processes.stereo.view import View
 
 SCENE = Path(__file__).parents[2] / "data/scenes/village"
 LEFT, RIGHT = (

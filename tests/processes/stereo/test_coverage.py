@@ -19,9 +19,9 @@ from processes.stereo.adjust import Pointing
 from processes.stereo.coverage import footprint, pairs_of, pieces
 from processes.stereo.elevation import heights_at, lift_m, lifted, likely_reference
 from processes.stereo.geoid import undulation_m
-from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 from processes.stereo.triangulate import intersect
+from processes.stereo.view import View
 
 SCENE = Path(__file__).parents[2] / "data/scenes/village/truth"
 

@@ -14,8 +14,8 @@ from processes.core.origin import Origin
 from processes.core.raster import Grid
 from processes.stereo.fuse import Filled, fill
 from processes.stereo.housetops import roofed
-from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
+from processes.stereo.view import View
 
 SCENE = Path(__file__).parents[2] / "data/scenes/village"
 LEFT, RIGHT = (

@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter, shift
 
 from processes.stereo.adjust import adjust
-from processes.stereo.pointing import View, refine, ties_of
+from processes.stereo.pointing import refine, ties_of
 from processes.stereo.rpc import read_document
+from processes.stereo.view import View
 
 SCENE = Path(__file__).parents[2] / "data/scenes/village"
 LEFT, RIGHT = (

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from processes.stereo.pointing import View
 from processes.stereo.sharpness import SAMPLE_PX, TYPICAL, sharpness
+from processes.stereo.view import View
 
 GRAIN = np.random.default_rng(3).normal(500, 50, (1, 600, 500)).astype(np.float32)
 

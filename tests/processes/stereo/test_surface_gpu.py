@@ -21,9 +21,9 @@ from shapely.geometry import box
 from processes.core.raster import Grid
 from processes.stereo import epipolar, rasterise, surface, triangulate
 from processes.stereo.coverage import pairs_of
-from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 from processes.stereo.surface import Scene, on_plane
+from processes.stereo.view import View
 
 CRS = "EPSG:32631"
 EAST, NORTH = 431_000.0, 5_290_000.0

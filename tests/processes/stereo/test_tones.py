@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from processes.stereo.match import Tones
-from processes.stereo.pointing import View
 from processes.stereo.rpc import read_document
 from processes.stereo.tones import tone
+from processes.stereo.view import View
 
 RPC = Path(__file__).parents[2] / "data/scenes/village/truth/left_true_RPC.TXT"
 MODEL = read_document("left", RPC.read_text())
