@@ -23,7 +23,8 @@ from town_built import park, put_up
 from town_camera import Camera, camera, hidden, image, lit
 from town_files import written
 from town_ground import CELL_M, ROAD, Lattice, bare, brightness
-from town_plan import Car, Style, laid_out
+from town_plan import Car, Style
+from town_streets import laid_out
 
 HOUSES = {"houses": 4.0, "rows": 0.8, "park": 0.8, "field": 0.6}
 
