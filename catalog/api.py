@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from catalog.addresses import ROOT
 from catalog.bounds import Bounded
-from catalog.items import ROOT
 
 POOL_SIZE = 4
 STATEMENT_MS = 20_000

@@ -17,9 +17,11 @@ from typing import Any
 
 import psycopg
 
+from catalog.addresses import ROOT
 from catalog.assets import measure, measured
 from catalog.features import put_footprints
-from catalog.items import ROOT, Made, Source, place, product_item
+from catalog.items import place, product_item
+from catalog.origins import Made, Source
 from catalog.store import COLLECTION, get_item, put_item, tell_item
 from processes.core.errors import AssetMissing
 from processes.core.process import GEOPARQUET, JSON, Asset, Inputs, Process, StacObject

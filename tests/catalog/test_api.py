@@ -22,7 +22,8 @@ from fastapi import FastAPI
 from catalog import store
 from catalog.api import stac_app
 from catalog.assets import measured
-from catalog.items import Made, Source, product_item
+from catalog.items import product_item
+from catalog.origins import Made, Source
 
 MADE = Made("city", "3D map", "1.0.0", datetime(2026, 11, 21, tzinfo=UTC))
 OTHERS = 25

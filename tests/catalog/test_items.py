@@ -17,8 +17,10 @@ from pyproj import Transformer
 from shapely import transform
 from shapely.geometry import box, shape
 
+from catalog.addresses import ROOT, absolute
 from catalog.assets import AssetFacts, classes, in_degrees, measure, measured
-from catalog.items import ROOT, Made, Source, absolute, bbox, place, product_item
+from catalog.items import bbox, place, product_item
+from catalog.origins import Made, Source
 from processes.core.process import TILESET
 
 GOLDEN = Path(__file__).parent / "golden/item.json"

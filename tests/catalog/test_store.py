@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from catalog import store
-from catalog.items import ROOT
+from catalog.addresses import ROOT
 from processes.core.errors import InvalidInput
 
 

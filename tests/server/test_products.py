@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from catalog.assets import measured
-from catalog.items import Made, Source, product_item
+from catalog.items import product_item
+from catalog.origins import Made, Source
 from catalog.store import put_item
 from server.app import create_app
 from server.settings import Settings

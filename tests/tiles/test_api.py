@@ -26,8 +26,10 @@ from psycopg_pool import ConnectionPool
 from rasterio.windows import Window
 from starlette.testclient import TestClient
 
+from catalog.addresses import absolute
 from catalog.assets import measured
-from catalog.items import Made, absolute, product_item
+from catalog.items import product_item
+from catalog.origins import Made
 from processes.core.process import COG
 from tiles import api
 

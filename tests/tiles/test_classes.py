@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from catalog.assets import measure
-from catalog.items import Made, product_item
+from catalog.items import product_item
+from catalog.origins import Made
 from processes.core.process import COG, Layer, Outputs
 from processes.core.raster import Grid, Raster
 from processes.segment import CODES, COLOURS, SegmentOutputs

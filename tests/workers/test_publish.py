@@ -19,8 +19,8 @@ import pytest
 from affine import Affine
 from pydantic import Field
 
+from catalog.addresses import ROOT, absolute
 from catalog.features import features
-from catalog.items import ROOT, absolute
 from catalog.store import get_item
 from processes.core.errors import NoOverlap
 from processes.core.process import Asset, Inputs, Outputs, Process, StacObject, Workspace
