@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.features import somewhere
+from catalog.footprint_table import somewhere
 from processes.core.process import GEOPARQUET
 from processes.core.raster import Grid
 

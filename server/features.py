@@ -28,6 +28,7 @@ from pygeoapi.api.itemtypes import (
 from starlette.responses import Response
 
 from catalog import features
+from catalog.footprint_table import WGS84
 from server.errors import BadParameter, answer
 from server.footprints import Footprints
 from server.pages import POLICY, TEMPLATES, outside, wants_html
@@ -232,7 +233,7 @@ def _box(request: Request) -> tuple[list[float] | None, int]:
     """Return the box asked for, x first, and the EPSG code of its reference system."""
     text = request.query_params.get("bbox")
     if text is None:
-        return None, features.WGS84
+        return None, WGS84
     try:
         sides = [float(part) for part in text.split(",")]
     except ValueError:
@@ -242,9 +243,9 @@ def _box(request: Request) -> tuple[list[float] | None, int]:
     xmin, ymin, xmax, ymax = sides if len(sides) == 4 else [*sides[:2], *sides[3:5]]
     system = request.query_params.get("bbox-crs", CRS84)
     code = system.removeprefix(EPSG)
-    if code == str(features.WGS84):
+    if code == str(WGS84):
         xmin, ymin, xmax, ymax = ymin, xmin, ymax, xmax
-    return [xmin, ymin, xmax, ymax], int(code) if code.isdigit() else features.WGS84
+    return [xmin, ymin, xmax, ymax], int(code) if code.isdigit() else WGS84
 
 
 def _systems(bbox: tuple[float, float, float, float] | None) -> list[str]:

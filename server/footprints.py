@@ -10,6 +10,7 @@ from pygeoapi.provider.base import BaseProvider, ProviderItemNotFoundError
 from pygeoapi.util import get_crs_from_uri
 
 from catalog import features
+from catalog.footprint_table import WGS84
 from server.errors import BadParameter
 
 
@@ -83,7 +84,7 @@ class Footprints(BaseProvider):  # type: ignore[misc]  # pygeoapi has no types
 def _srid(spec: Any) -> tuple[int, bool]:
     """Return the EPSG code of the answer, and whether its first axis points north."""
     if spec is None:
-        return features.WGS84, False
+        return WGS84, False
     system = get_crs_from_uri(spec.target_crs_uri)
     return int(system.to_epsg()), system.axis_info[0].direction == "north"
 

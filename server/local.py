@@ -27,13 +27,13 @@ from typing import NoReturn
 import psycopg
 import uvicorn
 
-from catalog import features
+from catalog import footprint_table
 from catalog.store import ensure_collection
 from server.private import CannotStart, Parts, child, postgis, redis
 from server.settings import Settings
 from workers import callbacks, jobs
 
-SCHEMAS = (jobs.SCHEMA, callbacks.SCHEMA, features.SCHEMA)
+SCHEMAS = (jobs.SCHEMA, callbacks.SCHEMA, footprint_table.SCHEMA)
 FOLDERS = ("log", "jobs", "products", "uploads", "steps", "fetched")
 MIGRATION_LOCK = 0x0406  # any number, the same for everybody
 START_S = 120.0

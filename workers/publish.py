@@ -19,7 +19,7 @@ import psycopg
 
 from catalog.addresses import ROOT
 from catalog.assets import measure, measured
-from catalog.features import put_footprints
+from catalog.footprint_table import put_footprints
 from catalog.items import place, product_item
 from catalog.origins import Made, Source
 from catalog.store import COLLECTION, get_item, put_item, tell_item

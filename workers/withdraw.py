@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from catalog.features import delete_footprints
+from catalog.footprint_table import delete_footprints
 from catalog.store import delete_item
 from workers import jobs
 

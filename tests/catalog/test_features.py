@@ -15,7 +15,7 @@ import pytest
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Point, Polygon, box, shape
 
-from catalog import features
+from catalog import features, footprint_table
 from catalog.assets import measure
 from processes.core.process import GEOPARQUET
 
@@ -43,14 +43,14 @@ def conn(
     new_database: Callable[[], AbstractContextManager[str]],
 ) -> Iterator[psycopg.Connection[Any]]:
     with new_database() as url, psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(features.SCHEMA)
-        connection.execute(features.SCHEMA)  # safe to run again
+        connection.execute(footprint_table.SCHEMA)
+        connection.execute(footprint_table.SCHEMA)  # safe to run again
         yield connection
 
 
 @pytest.fixture
 def village(conn: psycopg.Connection[Any]) -> Iterator[str]:
-    features.put_footprints(conn, "village", houses(30))
+    footprint_table.put_footprints(conn, "village", houses(30))
     yield "village"
     conn.execute("DELETE FROM orograph.footprint_set")
 
@@ -103,7 +103,7 @@ def test_an_unknown_id_is_no_feature(
 def test_pages_together_hold_every_feature_once_in_order(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
-    features.put_footprints(conn, "town", houses(7))
+    footprint_table.put_footprints(conn, "town", houses(7))
     ids = [f["id"] for f in everything(conn, limit=5)]
     assert ids == [f"town.{n}" for n in range(1, 8)] + [f"village.{n}" for n in range(1, 31)]
     assert [f["id"] for f in features.features(conn, limit=2, offset=6).features] == ids[6:8]
@@ -148,7 +148,7 @@ def test_properties_are_matched_by_value(
 def test_a_product_that_is_put_again_is_replaced(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
-    features.put_footprints(conn, "village", houses(4, first=100))
+    footprint_table.put_footprints(conn, "village", houses(4, first=100))
     assert [f["id"] for f in everything(conn)] == [f"village.{n}" for n in range(100, 104)]
     assert features.summary(conn, "village").count == 4
 
@@ -157,14 +157,14 @@ def test_a_transaction_that_fails_leaves_the_former_features(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
     with conn.transaction(force_rollback=True):
-        features.put_footprints(conn, "village", houses(4))
+        footprint_table.put_footprints(conn, "village", houses(4))
     assert features.count(conn, product="village") == 30
 
 
 def test_the_summary_says_how_many_where_and_what(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
-    features.put_footprints(conn, "east", houses(2, east=EAST + 50_000))
+    footprint_table.put_footprints(conn, "east", houses(2, east=EAST + 50_000))
     one, every = features.summary(conn, "village"), features.summary(conn)
     assert (one.count, every.count) == (30, 32)
     assert every.types == {
@@ -190,7 +190,7 @@ def test_any_table_can_be_put(conn: psycopg.Connection[Any], village: str) -> No
         geometry=[MultiPolygon([triangle]), Polygon(), triangle],
         crs="EPSG:4326",
     )
-    assert features.put_footprints(conn, "odd", frame) == 2
+    assert footprint_table.put_footprints(conn, "odd", frame) == 2
     first, last = (f["properties"] for f in everything(conn, product="odd"))
     assert first == {
         "id": "a", "when": "2024-06-14T10:00:00.000Z", "list": "[1, 2]", "zero": "ab", "7": 1.5,
@@ -202,14 +202,14 @@ def test_any_table_can_be_put(conn: psycopg.Connection[Any], village: str) -> No
 def test_a_product_without_footprints_is_known_to_have_none(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
-    assert features.put_footprints(conn, "village", houses(0)) == 0
+    assert footprint_table.put_footprints(conn, "village", houses(0)) == 0
     assert features.count(conn, product="village") == 0
 
 
 def test_a_page_far_into_ten_thousand_does_not_count_through(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
-    features.put_footprints(conn, "city", houses(10_000))
+    footprint_table.put_footprints(conn, "city", houses(10_000))
     conn.execute("ANALYZE orograph.footprint")
     conn.commit()
     page = features.features(conn, after="city.9000", limit=10)
@@ -240,22 +240,22 @@ def building_ids(conn: psycopg.Connection[Any], product: str) -> list[str]:
 
 
 def test_a_rerun_keeps_the_ids_of_buildings(conn: psycopg.Connection[Any], village: str) -> None:
-    features.put_footprints(conn, "first", houses(8), collection="a")
+    footprint_table.put_footprints(conn, "first", houses(8), collection="a")
     first = building_ids(conn, "first")
     assert len(set(first)) == 8
-    features.put_footprints(conn, "second", rebuilt(9, moved_m=0.7), collection="a")
+    footprint_table.put_footprints(conn, "second", rebuilt(9, moved_m=0.7), collection="a")
     second = building_ids(conn, "second")
     assert second[:8] == first
     assert second[8] not in first
-    features.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
+    footprint_table.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
     assert building_ids(conn, "third") == second
-    features.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
+    footprint_table.put_footprints(conn, "third", rebuilt(9, moved_m=-0.7), collection="a")
     assert building_ids(conn, "third") == second, "a product put again is not its own rival"
 
 
 def test_other_collections_name_their_own(conn: psycopg.Connection[Any], village: str) -> None:
-    features.put_footprints(conn, "first", houses(3), collection="a")
-    features.put_footprints(conn, "other", rebuilt(3, moved_m=1.5), collection="b")
+    footprint_table.put_footprints(conn, "first", houses(3), collection="a")
+    footprint_table.put_footprints(conn, "other", rebuilt(3, moved_m=1.5), collection="b")
     assert set(building_ids(conn, "first")).isdisjoint(building_ids(conn, "other"))
 
 
@@ -263,16 +263,16 @@ def test_texts_of_the_footprints_are_the_first_ids(
     conn: psycopg.Connection[Any], village: str
 ) -> None:
     named = houses(3).assign(id=pd.array(["b1", "b2", "b3"], dtype="string"))
-    features.put_footprints(conn, "first", named, collection="a")
+    footprint_table.put_footprints(conn, "first", named, collection="a")
     assert building_ids(conn, "first") == ["b1", "b2", "b3"]
     elsewhere = houses(3, east=EAST + 5000).assign(id=["b1", "b2", "b9"])
-    features.put_footprints(conn, "far", elsewhere, collection="a")
+    footprint_table.put_footprints(conn, "far", elsewhere, collection="a")
     assert building_ids(conn, "far") == ["b1-2", "b2-2", "b9"]
 
 
 def test_a_building_is_found_by_its_lasting_id(conn: psycopg.Connection[Any], village: str) -> None:
-    features.put_footprints(conn, "first", houses(4), collection="a")
-    features.put_footprints(conn, "second", rebuilt(4, moved_m=0.4), collection="a")
+    footprint_table.put_footprints(conn, "first", houses(4), collection="a")
+    footprint_table.put_footprints(conn, "second", rebuilt(4, moved_m=0.4), collection="a")
     one = building_ids(conn, "first")[2]
     assert features.summary(conn, "first").types["building_id"] == "string"
     found = everything(conn, filters={"building_id": one})
@@ -293,7 +293,7 @@ def test_an_outline_that_lies_nowhere_is_no_feature_and_bounds_nothing(
         lost = Polygon([(431000, 5290000), (where, 5290000), (431000, 5290010)])
         frame = geopandas.GeoDataFrame({"id": [1, 2]}, geometry=[house, lost], crs=32631)
         frame.to_parquet(tmp_path / "houses.parquet")
-        assert features.put_footprints(conn, "lost", frame) == 1
+        assert footprint_table.put_footprints(conn, "lost", frame) == 1
     around = features.summary(conn, "lost").bbox
     assert around == pytest.approx(
         geopandas.GeoSeries([house], crs=32631).to_crs(4326).total_bounds

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from catalog.features import put_footprints
+from catalog.footprint_table import put_footprints
 from server.settings import Settings
 
 ITEMS = "/collections/footprints/items"

@@ -19,7 +19,7 @@ from pyproj import Transformer
 from shapely.geometry import box
 from starlette.testclient import TestClient
 
-from catalog import features
+from catalog import footprint_table
 from tiles import vector
 
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
@@ -48,8 +48,8 @@ def pool(
 ) -> Iterator[ConnectionPool[Any]]:
     with new_database() as url, ConnectionPool(url, min_size=1, max_size=2) as open_pool:
         with open_pool.connection() as conn:
-            features.put_footprints(conn, "village", houses(12))
-            features.put_footprints(conn, "hangar", houses(1, side_m=200.0))
+            footprint_table.put_footprints(conn, "village", houses(12))
+            footprint_table.put_footprints(conn, "hangar", houses(1, side_m=200.0))
         yield open_pool
 
 
@@ -159,10 +159,10 @@ def test_a_tile_that_is_known_is_not_sent_until_it_changes(
     again = client.get(address, headers={"If-None-Match": tag})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
     with pool.connection() as conn:
-        features.put_footprints(conn, "new", houses(1))
+        footprint_table.put_footprints(conn, "new", houses(1))
     assert client.get(address, headers={"If-None-Match": tag}).status_code == 200
     with pool.connection() as conn:
-        features.delete_footprints(conn, "new")
+        footprint_table.delete_footprints(conn, "new")
     assert client.get(address, headers={"If-None-Match": tag}).status_code == 304
 
 
