@@ -17,6 +17,7 @@ from copy import copy
 from typing import Any
 
 from fastapi import APIRouter, Request
+from markupsafe import escape
 from psycopg_pool import ConnectionPool
 from pygeoapi.api import API, APIRequest, describe_collections, get_collection_schema
 from pygeoapi.api.itemtypes import (
@@ -28,6 +29,7 @@ from pygeoapi.api.itemtypes import (
 from starlette.responses import Response
 
 from catalog import features
+from catalog.addresses import ROOT
 from catalog.footprint_table import WGS84
 from server.errors import BadParameter, answer
 from server.footprints import Footprints
@@ -80,6 +82,8 @@ class Collections:
         names = ("Content-Crs", "Content-Language")
         kept: dict[str, str] = {name: headers[name] for name in names if name in headers}
         if asked.format == "html":
+            # pygeoapi gives all pages of a process the configuration of the first
+            content = str(content).replace(ROOT, escape(outside(request)))
             kept["Content-Security-Policy"] = POLICY
         kind = headers["Content-Type"]
         if function in (get_collection_items, get_collection_item) and asked.format == "json":
@@ -87,12 +91,10 @@ class Collections:
         return Response(content, int(status), kept, kind)
 
     def _seen(self, request: Request, summary: features.Summary) -> API:
-        url = outside(request)
-        server = self._api.config["server"] | {"url": url}
         api = copy(self._api)
-        api.base_url = url
-        api.tpl_config = self._api.config | {"server": server}
-        api.config = api.tpl_config | {"resources": {COLLECTION: self._resource(summary, request)}}
+        api.base_url = outside(request)
+        resources = {COLLECTION: self._resource(summary, request)}
+        api.config = self._api.config | {"resources": resources}
         return api
 
     def _resource(self, summary: features.Summary, request: Request) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def _parameter(name: str, description: str) -> dict[str, Any]:
 def _config(title: str) -> dict[str, Any]:
     return {
         "server": {
-            "url": "",
+            "url": ROOT,
             "encoding": "utf-8",
             "languages": ["en-US"],
             "limits": {"default_items": 10, "max_items": 10_000, "on_exceed": "throttle"},

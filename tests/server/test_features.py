@@ -248,3 +248,10 @@ def test_links_of_pages_of_features_lead_somewhere(houses: TestClient, path: str
     links = re.findall(r'href="([^"]*)"', houses.get(path, headers=PAGE).text)
     known = ("http://maps.example/", "?", "data:")
     assert [link for link in links if not link.startswith(known)] == []
+
+
+def test_pages_lead_back_to_whatever_name_the_server_was_asked_by(houses: TestClient) -> None:
+    for name in ("one.example", "other.example"):
+        page = houses.get(ITEMS, headers={**PAGE, "Host": name}).text
+        assert f'href="http://{name}/processes"' in page
+        assert not [link for link in re.findall(r'href="([^"]*)"', page) if "maps.example" in link]
