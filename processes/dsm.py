@@ -31,7 +31,7 @@ from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 
 if TYPE_CHECKING:
     from processes.stereo.adjust import Pointing
-    from processes.stereo.surface import Floats, Plane, Scene
+    from processes.stereo.scene import Floats, Plane, Scene
     from processes.stereo.view import View
 
 Geometry = Annotated[
@@ -286,7 +286,7 @@ def plan(
 
     from processes.stereo import coverage
     from processes.stereo.adjust import ENOUGH
-    from processes.stereo.surface import Scene, on_plane
+    from processes.stereo.scene import Scene, on_plane
 
     corrected = [replace(v, model=m) for v, m in zip(views, tied.models, strict=True)]
     levels = list(np.quantile(tied.height_m, (0.02, 0.5, 0.98)))
@@ -338,7 +338,7 @@ def _kernel(
     """Return the function that makes one block of the three products, and of *points*."""
     from shapely.ops import unary_union
 
-    from processes.stereo.surface import on_plane
+    from processes.stereo.scene import on_plane
 
     shape = None
     if area is not None:

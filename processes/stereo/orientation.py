@@ -21,7 +21,7 @@ from processes.stereo.coverage import Pair
 from processes.stereo.elevation import HIGHEST_M, LOWEST_M
 from processes.stereo.epipolar import Local
 from processes.stereo.geoid import undulation_m
-from processes.stereo.surface import scout
+from processes.stereo.scout import scout
 from processes.stereo.view import View
 
 if TYPE_CHECKING:

@@ -1,144 +1,46 @@
-"""A piece of surface model from pairs of images: rectify, match, intersect, rasterise, fuse."""
+"""A piece of surface model from pairs of images: what each says, fused, filled and judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from shapely import (
-    contains_xy,
     get_coordinates,
     get_parts,
     get_rings,
-    transform,
-    unary_union,
 )
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from processes.core.origin import Origin
 from processes.core.raster import Grid
-from processes.stereo.canopy import green, raised, typical_red
+from processes.stereo.canopy import green, raised
 from processes.stereo.cloud import Measured
 from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
-from processes.stereo.epipolar import EpipolarField, rectify
 from processes.stereo.fuse import fill, fuse
 from processes.stereo.housetops import roofed
-from processes.stereo.match import Tones, match
 from processes.stereo.outliers import Brightness, implausible
-from processes.stereo.pyramid import halve
-from processes.stereo.rasterise import rasterise, weights
-from processes.stereo.rims import overhanging
+from processes.stereo.pair_heights import Heights, pair_heights
 from processes.stereo.scanline import filled
+from processes.stereo.scene import Scene, on_plane
 from processes.stereo.second import Known, Second, asked, telling, unsupported
-from processes.stereo.sharpness import sharpness
-from processes.stereo.tones import tone, tones_of
-from processes.stereo.triangulate import ray_table
-from processes.stereo.view import Piece, View, rectified
+from processes.stereo.tones import tone
 
-Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
-Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
-COMPARABLE = 0.6
-"""Pairs whose base is at least this share of the widest are fused; narrower ones only asked."""
 APART = 0.2
-"""How independent the errors of such pairs are: all see one grain. With 1, confidence claimed 90 %
-of cells and held 76 and 79 % on towns of six and four images; so it holds 89 and 93 %."""
+"""How independent the errors of comparable pairs are: all see one grain. With 1, confidence claimed
+90 % of cells and held 76 and 79 % on towns of six and four images; so it holds 89 and 93 %."""
 DEEP_M, WORTH_M2 = 4.0, 100.0
 """A void is wide where a cell lies so far from what is measured; less of it in all is none."""
-FRAME_STEP_PX = 64
-"""Blocks have the pixels of images halved six times in common."""
 STRAY_M, STRAY_M2 = 4.0, 60.0
-TOLD_PX = 0.25
-"""Disparities that differ by less are of one surface, whatever height that makes."""
-SAMPLES = 8
-"""Places across and along a scene whose colours are looked at."""
 RIM_M = 3.0
 """Voids at the outer rim are filled no further from measured cells than this."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What is known before dense matching: corrected views, pairs, heights, the map plane."""
-
-    views: Sequence[View]
-    pairs: Sequence[Pair]
-    heights_m: tuple[float, float]
-    """Bounds of everything that stands in the scene."""
-    height_m: float
-    gsd_m: float
-    step_m: float
-    """How far apart the pixels are that are compared: no further than cells want points."""
-    to_plane: Plane
-    to_degrees: Plane
-    device: str = "cpu"
-    """Where heights of pairs are found: "cpu" or "cuda"."""
-
-    @cached_property
-    def fields(self) -> tuple[EpipolarField, ...]:
-        """The epipolar geometry of each pair, over all its ground."""
-        return tuple(
-            EpipolarField.over(
-                self.views[pair.left].model, self.views[pair.right].model,
-                *get_coordinates(pair.ground.minimum_rotated_rectangle)[:-1].T,
-                heights_m=self.heights_m, height_m=self.height_m, gsd_m=self.step_m,
-            )
-            for pair in self.pairs
-        )  # fmt: skip
-
-    @cached_property
-    def tones(self) -> tuple[Tones | None, ...]:
-        """The grey levels of each pair, the same in every block."""
-        return tuple(
-            tones_of(
-                self.views[pair.left], self.views[pair.right], field, pair.ground,
-                heights_m=self.heights_m, disparities=disparities,
-            )
-            for pair, field, disparities in zip(
-                self.pairs, self.fields, self.disparities, strict=True
-            )
-        )  # fmt: skip
-
-    @cached_property
-    def typical_red(self) -> float | None:
-        """The logarithm of the red of what is green, the same in every block."""
-        ground = unary_union([pair.ground for pair in self.pairs])
-        west, south, east, north = ground.bounds
-        steps = (np.arange(SAMPLES) + 0.5) / SAMPLES
-        lon, lat = np.meshgrid(west + steps * (east - west), south + steps * (north - south))
-        inside = contains_xy(ground, lon, lat)
-        return typical_red(self.views, lon[inside], lat[inside], self.height_m)
-
-    @cached_property
-    def sharpness(self) -> float:
-        """How sharp the images are, the same in every block."""
-        return sharpness(self.views)
-
-    @cached_property
-    def disparities(self) -> tuple[tuple[float, float], ...]:
-        """The bounds of the disparities of each pair, the same in every block."""
-        return tuple(field.disparities(self.heights_m) for field in self.fields)
-
-    @property
-    def widest(self) -> float:
-        """The largest base-to-height ratio of the pairs."""
-        return max(pair.base_to_height for pair in self.pairs)
-
-    @property
-    def px_m(self) -> float:
-        """How much height a pixel of parallax is, in the pair with the widest base."""
-        return self.gsd_m / self.widest
-
-    def narrow(self, pair: Pair) -> bool:
-        """Return whether a pair's base is so narrow beside the widest that it is only asked."""
-        return pair.base_to_height < COMPARABLE * self.widest
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +80,7 @@ def surface(
     found = _fused(scene, good, grid, workers, points)
     alone = found.dsm
     further: list[Measured] = []
-    asks = _pair_surfaces(scene, narrow, grid, workers, None if points is None else further)
+    asks = _heights(scene, narrow, grid, workers, None if points is None else further)
     shares = [(pair.base_to_height / scene.widest) ** 2 for pair, _ in narrow]
     for (_, piece), new, share in zip(narrow, asks, shares, strict=True):
         found = _completed(found, new, cells_inside(piece, grid), grid.cell_m, share)
@@ -221,26 +123,18 @@ def surface(
     return Surface(dsm, likelihood, error, origin)
 
 
-class _Heights(NamedTuple):
-    """Measured heights, NaN where there are none, and how far they can be trusted, 0 to 1."""
-
-    dsm: Pixels
-    trust: Pixels
-
-
 def _fused(
     scene: Scene,
     parts: Sequence[tuple[Pair, Polygon]],
     grid: Grid,
     workers: int,
     points: list[Measured] | None,
-) -> _Heights:
+) -> Heights:
     """Return what pairs of comparable bases say together."""
     if not parts:
-        nothing = np.full(grid.shape, np.nan, np.float32)
-        return _Heights(nothing, np.zeros(grid.shape, np.float32))
+        return Heights.none(grid)
     widest = max(pair.base_to_height for pair, _ in parts)
-    found = _pair_surfaces(scene, parts, grid, workers, points)
+    found = _heights(scene, parts, grid, workers, points)
     # the height error of a match goes with the inverse of the base, its weight with the square
     weights = [np.float32((pair.base_to_height / widest) ** 2) for pair, _ in parts]
     fused = fuse(
@@ -248,18 +142,18 @@ def _fused(
         [heights.trust * weight for heights, weight in zip(found, weights, strict=True)],
         apart=APART,
     )
-    return _Heights(fused.dsm, fused.confidence)
+    return Heights(fused.dsm, fused.confidence)
 
 
 def _completed(
-    known: _Heights, new: _Heights, seen: NDArray[np.bool_], cell_m: float, share: float
-) -> _Heights:
+    known: Heights, new: Heights, seen: NDArray[np.bool_], cell_m: float, share: float
+) -> Heights:
     """Return *known* with its wide voids within *seen* filled from a further pair."""
     wide = _wide_voids(known.dsm, seen, cell_m)
     return _filled(known, new, wide, share) if wide.any() else known
 
 
-def _second(pairs: Sequence[_Heights], shares: Sequence[float], grid: Grid) -> Second:
+def _second(pairs: Sequence[Heights], shares: Sequence[float], grid: Grid) -> Second:
     """Return what narrow pairs say together."""
     said = fuse([heights.dsm for heights in pairs], [heights.trust for heights in pairs])
     heights = np.where(implausible(said.dsm, grid.cell_m), np.float32(np.nan), said.dsm)
@@ -293,49 +187,15 @@ def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[
     return np.asarray(wide[holes])
 
 
-def _filled(known: _Heights, new: _Heights, where: NDArray[np.bool_], share: float) -> _Heights:
+def _filled(known: Heights, new: Heights, where: NDArray[np.bool_], share: float) -> Heights:
     """Return *known* with *new* there, brought to its level and trusted by a *share* only."""
     apart = (known.dsm - new.dsm)[np.isfinite(known.dsm) & np.isfinite(new.dsm)]
     level = np.float32(np.median(apart)) if apart.size >= 100 else np.float32(0.0)
     take = where & np.isfinite(new.dsm)
-    return _Heights(
+    return Heights(
         np.where(take, new.dsm + level, known.dsm),
         np.where(take, new.trust * np.float32(share), known.trust),
     )
-
-
-def scout(
-    left: View,
-    right: View,
-    pieces: Sequence[Piece],
-    heights_m: tuple[float, float],
-    gsd_m: float,
-) -> tuple[Floats, Floats, Floats]:
-    """Return longitude, latitude and height of what two views show, matched at half resolution.
-
-    Quick, and evenly spread, unlike tie points, which sit on corners and edges.
-    """
-    found = []
-    for piece in pieces:
-        frame = rectify(
-            left.model, right.model, *piece,
-            heights_m=heights_m, height_m=float(np.mean(heights_m)), gsd_m=gsd_m,
-        )  # fmt: skip
-        rays = ray_table(frame, left.model, right.model, heights_m, lambda lon, lat: (lon, lat))
-        images = [halve(rectified(v, frame, s)) for v, s in ((left, "left"), (right, "right"))]
-        if not all(np.isfinite(image).any() for image in images):
-            continue
-        low, high = (0.5 * d for d in rays.disparities)
-        half = match(images[0], images[1], low, high).disparity
-        half = half[: frame.shape[0] // 2, : frame.shape[1] // 2]
-        whole = np.full(frame.shape, np.nan, np.float32)
-        whole[: 2 * half.shape[0] : 2, : 2 * half.shape[1] : 2] = 2.0 * half
-        known = np.isfinite(whole)
-        found.append(np.stack([values[known] for values in rays.points(whole)]))
-    if not found:
-        return np.empty(0), np.empty(0), np.empty(0)
-    lon, lat, height = np.concatenate(found, axis=1)
-    return lon, lat, height
 
 
 def _unseen(
@@ -389,85 +249,22 @@ def _depth(mask: NDArray[np.bool_]) -> Pixels:
     return np.asarray(cv2.distanceTransform(within, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
 
 
-def _pair_surfaces(
+def _heights(
     scene: Scene,
     parts: Sequence[tuple[Pair, Polygon]],
     grid: Grid,
     workers: int,
     points: list[Measured] | None,
-) -> list[_Heights]:
+) -> list[Heights]:
     """Return what each pair says by itself, found on the scene's device."""
-    if not parts:
-        return []
-    if scene.device == "cpu":
-        return [_pair_surface(scene, pair, piece, grid, workers, points) for pair, piece in parts]
-    from processes.stereo.surface_gpu import pair_heights
+    if scene.device == "cpu" or not parts:
+        return pair_heights(scene, parts, grid, points, workers=workers)
+    from processes.stereo import pair_heights_gpu
 
-    return [_Heights(*heights) for heights in pair_heights(scene, parts, grid, points)]
-
-
-def _pair_surface(
-    scene: Scene,
-    pair: Pair,
-    ground: Polygon,
-    grid: Grid,
-    workers: int,
-    points: list[Measured] | None,
-) -> _Heights:
-    left, right = scene.views[pair.left], scene.views[pair.right]
-    x, y = (np.array(v) for v in ground.exterior.coords.xy)
-    lon, lat = scene.to_degrees(x, y)
-    which = scene.pairs.index(pair)
-    frame = scene.fields[which].frame(lon, lat, scene.heights_m, step_px=FRAME_STEP_PX)
-    rays = ray_table(frame, left.model, right.model, scene.heights_m, scene.to_plane)
-    a, b = rectified(left, frame, "left"), rectified(right, frame, "right")
-    if not (np.isfinite(a).any() and np.isfinite(b).any()):
-        nothing = np.full(grid.shape, np.nan, np.float32)
-        return _Heights(nothing, np.zeros(grid.shape, np.float32))
-    low, high = scene.disparities[which]
-    found = match(
-        a, b, low, high,
-        tones=scene.tones[which], base_to_height=pair.base_to_height, wanted=frame.shown,
-        workers=workers,
-    )  # fmt: skip
-    other = b if scene.narrow(pair) else None
-    over = overhanging(a, found.disparity, found.confidence, other)
-    disparity = np.where(over, np.float32(np.nan), found.disparity)
-    confidence = np.where(over, np.float32(0.0), found.confidence)
-    east, north, height = rays.points(disparity)
-    cells = rasterise(east, north, height, confidence, grid, told_m=TOLD_PX / frame.px_per_m)
-    if points is not None:
-        points.append(
-            Measured.of(
-                east, north, height, confidence, grid, cells.dsm,
-                views=(pair.left, pair.right), share=(pair.base_to_height / scene.widest) ** 2,
-            )
-        )  # fmt: skip
-    return _Heights(cells.dsm, trust_of(confidence, east, north, grid, cells.dsm))
-
-
-def trust_of(confidence: Pixels, x: Floats, y: Floats, grid: Grid, dsm: Pixels) -> Pixels:
-    """Return the mean confidence of the points in each cell; half the usual where it has none."""
-    inverse = ~grid.transform
-    total, count = weights(
-        x.ravel(), y.ravel(), confidence.ravel(), np.array(inverse[:6]), *grid.shape
-    )
-    mean = total / np.maximum(count, 1)
-    usual = float(confidence.mean(where=np.isfinite(x))) if np.isfinite(x).any() else 0.0
-    mean[(count == 0) & np.isfinite(dsm)] = 0.5 * usual
-    return np.asarray(mean, np.float32)
+    return pair_heights_gpu.pair_heights(scene, parts, grid, points)
 
 
 def cells_inside(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
     """Return which cells of a grid have their centre in a shape of the map plane."""
     corners = (get_coordinates(ring) for ring in get_rings(get_parts(shape)))
     return filled([np.stack(grid.rowcol(*xy.T), axis=1) for xy in corners], grid.shape)
-
-
-def on_plane(scene: Scene, shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape in degrees on the map plane."""
-
-    def moved(lonlat: Floats) -> Floats:
-        return np.stack(scene.to_plane(lonlat[:, 0], lonlat[:, 1]), axis=1)
-
-    return transform(shape, moved)

@@ -38,7 +38,7 @@ BAR_KM2_S = 7.0
 CELL_BYTES = 13
 """A cost (1 byte) is written and read twice, a sum (2) read and written twice and read."""
 STAGES = {
-    "resampling": ("surface_gpu", "resample"),
+    "resampling": ("pair_heights_gpu", "resample"),
     "census and grey levels": ("match_gpu", "census"),
     "half pixels": ("match_gpu", "resampled"),
     "cost, aggregation, winners": ("match_gpu", "_solved"),
@@ -47,11 +47,11 @@ STAGES = {
     "speckles": ("match_gpu", "_speckles"),
     "ranges": ("match_gpu", "search_range"),
     "planes": ("match_gpu", "refine"),
-    "rims": ("surface_gpu", "overhanging"),
-    "triangulation": ("surface_gpu", "meeting"),
-    "rasterisation": ("surface_gpu", "rasterise"),
-    "trust": ("surface_gpu", "trust_of"),
-    "upload": ("surface_gpu", "_uploaded"),
+    "rims": ("pair_heights_gpu", "overhanging"),
+    "triangulation": ("pair_heights_gpu", "meeting"),
+    "rasterisation": ("pair_heights_gpu", "rasterise"),
+    "trust": ("pair_heights_gpu", "trust_of"),
+    "upload": ("pair_heights_gpu", "_uploaded"),
 }
 """Which function of `processes.stereo` each stage is."""
 

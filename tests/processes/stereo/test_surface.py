@@ -6,6 +6,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from processes.core.origin import Origin
+from processes.stereo.pair_heights import Heights
 from processes.stereo.surface import (
     DEEP_M,
     RIM_M,
@@ -14,7 +15,6 @@ from processes.stereo.surface import (
     WORTH_M2,
     _beyond_rim,
     _filled,
-    _Heights,
     _stray,
     _wide_voids,
 )
@@ -121,8 +121,8 @@ def test_a_void_counts_where_the_pair_sees_it() -> None:
 
 def test_a_further_pair_fills_the_void_at_the_level_of_what_is_known() -> None:
     void, missing, trust = square(10, 10, 40), square(20, 20, 5), np.full(SHAPE, 0.8, np.float32)
-    known = _Heights(land(void), np.where(void, 0, trust).astype(np.float32))
-    new = _Heights(land(missing) - np.float32(3.0), trust)
+    known = Heights(land(void), np.where(void, 0, trust).astype(np.float32))
+    new = Heights(land(missing) - np.float32(3.0), trust)
     found = _filled(known, new, void, 0.25)
     np.testing.assert_allclose(found.dsm, land(missing), atol=1e-4)
     np.testing.assert_allclose(found.trust[void & ~missing], 0.2)
@@ -132,6 +132,6 @@ def test_a_further_pair_fills_the_void_at_the_level_of_what_is_known() -> None:
 
 def test_pairs_with_too_little_in_common_keep_their_heights() -> None:
     void = ~square(0, 0, 9)
-    known = _Heights(land(void), np.full(SHAPE, 0.5, np.float32))
-    new = _Heights(land(np.zeros(SHAPE, bool)) + 7, np.full(SHAPE, 0.5, np.float32))
+    known = Heights(land(void), np.full(SHAPE, 0.5, np.float32))
+    new = Heights(land(np.zeros(SHAPE, bool)) + 7, np.full(SHAPE, 0.5, np.float32))
     np.testing.assert_allclose(_filled(known, new, void, 1.0).dsm[void], new.dsm[void])

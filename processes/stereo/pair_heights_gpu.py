@@ -1,4 +1,4 @@
-"""Heights of pairs of images on a GPU: what `surface` asks of pairs, from pixels up to cells down.
+"""Heights of pairs of images on a GPU, as `pair_heights` finds them, from pixels up to cells down.
 
 Every image of a block is read once for all its pairs, by threads that read the next one while a
 pair is worked on, and goes up once. Resampling, costs, aggregation, checks, planes, rims,
@@ -26,9 +26,10 @@ from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarFrame, Lattice
 from processes.stereo.epipolar_gpu import resample
 from processes.stereo.match_gpu import match
+from processes.stereo.pair_heights import FRAME_STEP_PX, TOLD_PX, Heights
 from processes.stereo.rasterise_gpu import rasterise
 from processes.stereo.rims_gpu import overhanging
-from processes.stereo.surface import FRAME_STEP_PX, TOLD_PX, Scene
+from processes.stereo.scene import Scene
 from processes.stereo.triangulate import ray_table
 from processes.stereo.triangulate_gpu import points as meeting
 from processes.stereo.view import FINER, View, low_passed
@@ -53,10 +54,10 @@ def pair_heights(
     points: list[Measured] | None = None,
     *,
     device: str | None = None,
-) -> list[tuple[Pixels, Pixels]]:
+) -> list[Heights]:
     """Return each pair's heights on the grid, NaN where it has none, and their trust, 0 to 1.
 
-    *points* gets what each pair adds before it is gridded, as in `surface.surface`.
+    *points* gets what each pair adds before it is gridded, as in `pair_heights.pair_heights`.
     """
     frames = [_frame(scene, pair, ground) for pair, ground in parts]
     with (
@@ -89,7 +90,7 @@ def _heights(
     tiles: Sequence[Tile | None],
     grid: Grid,
     points: list[Measured] | None,
-) -> tuple[Pixels, Pixels]:
+) -> Heights:
     """Return what one pair says; nothing where an image shows nothing of the frame."""
     left, right = scene.views[pair.left], scene.views[pair.right]
     which = scene.pairs.index(pair)
@@ -99,7 +100,7 @@ def _heights(
         if tile is not None
     ]
     if len(images) < 2 or not all(bool(image.isfinite().any()) for image in images):
-        return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, np.float32)
+        return Heights.none(grid)
     low, high = scene.disparities[which]
     matched = match(
         images[0], images[1], low, high,
@@ -122,11 +123,11 @@ def _heights(
                 views=(pair.left, pair.right), share=(pair.base_to_height / scene.widest) ** 2,
             )
         )  # fmt: skip
-    return dsm, trust.cpu().numpy()
+    return Heights(dsm, trust.cpu().numpy())
 
 
 def trust_of(confidence: Tensor, x: Tensor, y: Tensor, grid: Grid, dsm: Tensor) -> Tensor:
-    """Return the mean confidence of the points in each cell; see `surface.trust_of`."""
+    """Return the mean confidence of the points in each cell; see `pair_heights.trust_of`."""
     known = x.isfinite()
     usual = float(confidence[known].mean()) if bool(known.any()) else 0.0
     t = ~grid.transform

@@ -19,10 +19,11 @@ from pyproj import Transformer
 from shapely.geometry import box
 
 from processes.core.raster import Grid
-from processes.stereo import epipolar, rasterise, surface, triangulate
+from processes.stereo import epipolar, rasterise, triangulate
+from processes.stereo import pair_heights as on_cpu
 from processes.stereo.coverage import pairs_of
 from processes.stereo.rpc import read_document
-from processes.stereo.surface import Scene, on_plane
+from processes.stereo.scene import Scene, on_plane
 from processes.stereo.view import View
 
 CRS = "EPSG:32631"
@@ -356,7 +357,7 @@ def _view(files: ExitStack, village: Path, side: str) -> View:
 
 def test_a_pair_of_the_village_has_the_same_heights(scene: Scene, torch: Any, device: str) -> None:
     """From images to cells: within 1 mm on 99.9 % of them."""
-    from processes.stereo.surface_gpu import pair_heights
+    from processes.stereo.pair_heights_gpu import pair_heights
 
     pair = scene.pairs[0]
     middle = on_plane(scene, pair.ground).centroid
@@ -365,7 +366,7 @@ def test_a_pair_of_the_village_has_the_same_heights(scene: Scene, torch: Any, de
     grid = Grid.covering(bounds, 0.5, CRS)
     parts = [(pair, box(*grid.bounds))]
     lists: tuple[list[Any], list[Any]] = ([], [])
-    (ours,) = surface._pair_surfaces(scene, parts, grid, 1, lists[0])
+    (ours,) = on_cpu.pair_heights(scene, parts, grid, lists[0], workers=1)
     ((dsm, trust),) = pair_heights(scene, parts, grid, lists[1], device=device)
     assert np.isfinite(ours.dsm).mean() > 0.7
     known = np.isfinite(ours.dsm) | np.isfinite(dsm)
@@ -377,7 +378,7 @@ def test_a_pair_of_the_village_has_the_same_heights(scene: Scene, torch: Any, de
 def test_an_image_that_does_not_show_the_place_gives_no_heights(
     scene: Scene, torch: Any, device: str
 ) -> None:
-    from processes.stereo.surface_gpu import pair_heights
+    from processes.stereo.pair_heights_gpu import pair_heights
 
     pair = scene.pairs[0]
     middle = on_plane(scene, pair.ground).centroid
