@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from processes.core.building import Attribute, BuildingModel, Solid
-from processes.core.errors import AssetUnreadable, InvalidInput, UnknownCrs
+from processes.core.errors import AssetUnreadable, InvalidInput, OutsideArea, UnknownCrs
 from processes.core.origin import Origin
 from processes.core.process import CITYJSON, Asset, Inputs, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource, offset
@@ -129,6 +129,7 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
     if inputs.earlier:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     misplaced = _misplaced(outlines)
+    _require_ground(outlines.drop(index=list(misplaced)), dsm=surface.dsm, dtm=dtm)
     blur = _blur(outlines, misplaced, surface) if inputs.lod == 2 else SHARP
     parts = [_table(outlines, misplaced, inputs.lod)]
 
@@ -171,6 +172,14 @@ def _grid(source: RasterSource, name: str) -> Grid:
     if source.grid is None:
         raise AssetUnreadable(f"{name} has no georeferencing: give a raster on a projected grid")
     return source.grid
+
+
+def _require_ground(outlines: geopandas.GeoDataFrame, **heights: RasterSource) -> None:
+    """Refuse outlines none of which lies where there are heights. Raises OutsideArea."""
+    for name, source in heights.items():
+        grid = _grid(source, name)
+        if len(outlines) and not any(map(grid.meets, outlines.bounds.to_numpy())):
+            raise OutsideArea(f"no footprint lies on {name}: give files of one place")
 
 
 def _on(outlines: geopandas.GeoDataFrame, crs: str) -> geopandas.GeoDataFrame:

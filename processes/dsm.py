@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
+from processes.core.area import Area, shape_of
 from processes.core.errors import InvalidInput, NoTexture, TooFewImages, UnknownCrs
 from processes.core.process import (
     Asset,
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
     from processes.stereo.adjust import Pointing
     from processes.stereo.scene import Floats, Plane, Scene
     from processes.stereo.view import View
-
-Geometry = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "format": "geojson-geometry",
-            "required": ["type", "coordinates"],
-            "properties": {
-                "type": {"type": "string", "enum": ["Polygon", "MultiPolygon"]},
-                "coordinates": {"type": "array", "items": {}},
-            },
-        }
-    ),
-]
 
 SPARSE = 1.5
 """Points further apart than so many cells leave gaps: finer cells need images brought finer too."""
@@ -74,10 +60,10 @@ class DsmInputs(Inputs):
         description="Two or more images of one place with sensor models (RPC): STAC Items, one "
         "ItemCollection, or GeoTIFFs. The first is the reference: its pointing is kept."
     )
-    aoi: Geometry | None = Field(
+    aoi: Area | None = Field(
         default=None,
-        description="Area of interest, a GeoJSON Polygon or MultiPolygon in degrees. By default "
-        "all that two images see.",
+        description="Area of interest: a GeoJSON Polygon or MultiPolygon in degrees, or a bbox. "
+        "By default all that two images see.",
     )
     dem: Asset | None = Field(
         default=None,
@@ -143,7 +129,7 @@ def measured(
     device = chosen(work.device)
     work.progress(0.0, "opening images")
     views = open_views(work.images(inputs.images))
-    area = area_of(inputs.aoi)
+    area = shape_of(inputs.aoi) if inputs.aoi else None
     crs = metric_crs(inputs.crs) if inputs.crs else None
     dem = work.open_raster(inputs.dem) if inputs.dem else None
 
@@ -226,27 +212,6 @@ def _require_texture(image: Image) -> None:
     if not seen:
         raise NoTexture(f"{image.id} holds no data: every pixel is nodata or not a number")
     raise NoTexture(f"{image.id} is constant: there is nothing to match")
-
-
-def area_of(aoi: dict[str, Any] | None) -> Any:
-    """Return the area of interest as a geometry in degrees, or None. Raises InvalidInput."""
-    if aoi is None:
-        return None
-    from shapely.errors import ShapelyError
-    from shapely.geometry import shape
-
-    if aoi.get("type") not in ("Polygon", "MultiPolygon"):
-        raise InvalidInput("input aoi: give a GeoJSON Polygon or MultiPolygon geometry")
-    try:
-        area = shape(aoi)
-    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError):
-        raise InvalidInput("input aoi: its coordinates do not form a polygon") from None
-    if area.is_empty or not area.is_valid or area.area == 0.0:
-        raise InvalidInput("input aoi: the polygon is empty or crosses itself")
-    xmin, ymin, xmax, ymax = area.bounds
-    if xmin < -180.0 or xmax > 180.0 or ymin < -90.0 or ymax > 90.0:
-        raise InvalidInput("input aoi: coordinates must be longitude and latitude in degrees")
-    return area
 
 
 def metric_crs(text: str) -> str:

@@ -88,8 +88,8 @@ async def read_json(request: Request, limit: int) -> Any:
 def _checked(body: bytes) -> Any:
     try:
         value = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise InvalidInput("the body is not valid JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the body is not valid JSON: {error}") from None
     _check(value)
     return value
 

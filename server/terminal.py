@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -15,14 +16,14 @@ def read_request(path: Path) -> dict[str, Any]:
     from processes.core.errors import InvalidInput
 
     try:
-        request = json.loads(path.read_text("utf-8"))
+        request = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError:
         raise InvalidInput(f"{path} cannot be read: give an OGC execute request") from None
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"{path} is not valid JSON") from None
-    if not isinstance(request, dict) or not isinstance(request.get("inputs", {}), dict):
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
         raise InvalidInput(f'{path} is not an execute request: expected {{"inputs": {{…}}}}')
-    return {"inputs": {}} | request
+    return request
 
 
 class ProgressBar:

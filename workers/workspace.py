@@ -35,7 +35,7 @@ from processes.core.process import (
     Process,
     StacObject,
 )
-from processes.core.raster import Grid, Image, Points, Raster, RasterSource, offset
+from processes.core.raster import Grid, Image, Points, Raster, RasterSource, together
 from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.aside import Aside
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
@@ -218,7 +218,7 @@ class LocalWorkspace:
         if lattice is None:
             raise InvalidInput(f"{layers[0].name}: its source has no georeference")
         margin = int(np.ceil(margin_m / lattice.cell_m))
-        block = Block(kernel, opened, [offset(s, lattice) for s in opened], lattice, margin)
+        block = Block(kernel, opened, [together(s, lattice) for s in opened], lattice, margin)
         wanted = windows(lattice, block_px)
         files: list[BlockFile | PointFile] = []
         try:

@@ -49,7 +49,7 @@ class NoTexture(OrographError):
 
 
 class OutsideArea(OrographError):
-    """The area of interest lies outside the images."""
+    """The area of interest lies outside the images, or footprints outside the heights."""
 
 
 class UnknownCrs(OrographError):

@@ -6,6 +6,7 @@ inputs, used by the server before anything is queued and by the command line.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
@@ -288,15 +289,22 @@ def _unqualified(value: Any) -> Any:
 def _first_fault(
     process: Process[Any, Any], error: ValidationError, values: Mapping[str, Any]
 ) -> str:
-    fault = error.errors(include_url=False)[0]
+    faults = error.errors(include_url=False)
+    # what is misspelt is missing too: its name says more
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     missing = fault["loc"][-1:] if fault["type"] == "missing" else ()
     place = ".".join(map(str, (*_path(fault["loc"], values), *missing)))[:200] or "inputs"
     known = ", ".join(process.inputs.model_fields)
     if fault["type"] == "extra_forbidden":
         return f"{process.id} has no input {place}: use {known}"
-    message = fault["msg"].replace("a valid dictionary", "an object")
+    if fault["type"] == "missing" and place in process.inputs.model_fields:
+        wanted = process.inputs.model_fields[place].description
+        return f"input {place} of {process.id} is missing: {wanted}"
+    message = fault["msg"].removeprefix("Value error, ").replace("a valid dictionary", "an object")
     if fault["type"] == "model_type" and fault.get("ctx", {}).get("class_name") == Asset.__name__:
         message = 'give a file by reference: {"href": "https://…"}'
+    elif isinstance(fault["input"], str | int | float):
+        message += f", not {json.dumps(fault['input'], ensure_ascii=False)[:60]}"
     return f"input {place} of {process.id}: {message}"
 
 

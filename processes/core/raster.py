@@ -53,6 +53,11 @@ class Grid:
         xmax, ymin = self.transform @ (self.width, self.height)
         return float(xmin), float(ymin), float(xmax), float(ymax)
 
+    def meets(self, bounds: Sequence[float]) -> bool:
+        """Say whether a rectangle (xmin, ymin, xmax, ymax) in its system shares ground with it."""
+        xmin, ymin, xmax, ymax = self.bounds
+        return xmin < bounds[2] and bounds[0] < xmax and ymin < bounds[3] and bounds[1] < ymax
+
     def xy(self, row: Any, col: Any) -> tuple[Any, Any]:
         """Return ground coordinates of cell centres."""
         t = self.transform
@@ -174,3 +179,12 @@ def offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:
     if own.crs != lattice.crs or not np.isclose(own.cell_m, lattice.cell_m) or not whole:
         raise GridMismatch("rasters differ in CRS, cell size or origin: resample one to the other")
     return round(row), round(col)
+
+
+def together(source: RasterSource, lattice: Grid) -> tuple[int, int]:
+    """As `offset`, for rasters of one place. Raises GridMismatch where they share no ground too."""
+    at = offset(source, lattice)
+    assert source.grid is not None  # `offset` has refused it
+    if not source.grid.meets(lattice.bounds):
+        raise GridMismatch("rasters share no ground: give those of one place")
+    return at

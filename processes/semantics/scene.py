@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from processes.core.errors import InvalidInput
 from processes.core.origin import Origin
 from processes.core.process import Asset, Workspace
-from processes.core.raster import Grid, Raster, RasterSource, offset
+from processes.core.raster import Grid, Raster, RasterSource, offset, together
 
 if TYPE_CHECKING:
     from processes.outlines.segment import Sample
@@ -114,12 +114,12 @@ def opened(
     for name, source in (("dsm", surface), ("dtm", ground)):
         if source.shape[0] != 1:
             raise InvalidInput(f"{name} has {source.shape[0]} bands: give one band of heights")
-    offset(ground, surface.grid)
+    together(ground, surface.grid)
     if ortho is not None:
-        offset(ortho, surface.grid)
+        together(ortho, surface.grid)
     origins = work.open_raster(ortho_mask) if ortho is not None and ortho_mask else None
     if origins is not None:
-        offset(origins, surface.grid)
+        together(origins, surface.grid)
     return Scene(surface, ground, ortho, surface.grid, origins)
 
 

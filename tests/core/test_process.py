@@ -84,6 +84,21 @@ def test_a_bad_input_is_named(values, named):
         SLOPE.parse(values)
 
 
+def test_an_input_that_is_missing_is_described():
+    with pytest.raises(InvalidInput, match="input dsm of slope is missing: Surface heights"):
+        SLOPE.parse({})
+
+
+def test_a_misspelt_input_is_named_before_the_one_that_is_missing_for_it():
+    with pytest.raises(InvalidInput, match="slope has no input dsn: use dsm, images, unit"):
+        SLOPE.parse({"dsn": {"href": "a.tif"}})
+
+
+def test_a_value_that_does_not_fit_is_quoted():
+    with pytest.raises(InvalidInput, match=r'input unit of slope: .*, not "turns"'):
+        SLOPE.parse({"dsm": {"href": "a"}, "unit": "turns"})
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -12,7 +12,7 @@ from affine import Affine
 from shapely.geometry import Point, Polygon, box
 
 from processes.buildings import BUILDINGS, BuildingsInputs
-from processes.core.errors import GridMismatch, UnknownCrs
+from processes.core.errors import GridMismatch, OutsideArea, UnknownCrs
 from processes.core.origin import Origin
 from processes.core.process import Asset, Layer
 from processes.core.raster import Grid, Raster
@@ -170,9 +170,15 @@ def test_a_country_and_the_pole_are_no_buildings(models):
     assert table.reason[0] == "the outline is wider than 2 km"
     assert list(city["CityObjects"]) == [table.id[1]]
     pole = box(-170, 89.9999, 170, 95)
-    frame = outlines([box(2.06, 47.75, 2.0601, 47.7501), pole], crs="EPSG:4326")
+    here = outlines([FLAT]).to_crs("EPSG:4326").geometry[0]
+    frame = outlines([here, pole], crs="EPSG:4326")
     table, _, _ = models(frame)
     assert table.reason[1] == "the outline has no place in the system of the surface"
+
+
+def test_outlines_of_another_place_are_refused(models):
+    with pytest.raises(OutsideArea, match="no footprint lies on dsm"):
+        models(outlines([box(451000, 5290000, 451010, 5290010)]))
 
 
 def test_points_and_twice_used_ids_do_no_harm(models):

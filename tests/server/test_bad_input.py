@@ -174,6 +174,18 @@ def test_a_request_that_is_none(pair, capsys, text):
     assert "InvalidInput" in answered(pair, capsys, text)
 
 
+def test_a_request_that_is_no_json_is_told_where(pair, capsys):
+    assert "line 2 column" in answered(pair, capsys, '{"inputs":\n {"images": [],}}')
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_request_as_windows_writes_it_is_read(pair, capsys, encoding):
+    request = pair / "request.json"
+    request.write_bytes(json.dumps({"inputs": {"message": "façade"}}).encode(encoding))
+    assert main(["run", "echo", str(request), "--out", str(pair / "out")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"message": "façade"}
+
+
 def test_an_unknown_input_is_named_with_those_there_are(pair, capsys):
     said = answered(pair, capsys, PAIR | {"pixels": 3})
     assert "pixels" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -100,6 +101,14 @@ def test_rasters_of_different_lattices_are_refused(work, heights):
         "other", Raster(heights, Grid.covering((431000.2, 5290000, 431150, 5290100), 0.3, GRID.crs))
     )
     with pytest.raises(GridMismatch):
+        work.map_blocks("sum", lambda a, b: Raster(a.values + b.values, a.grid), one, other)
+
+
+def test_rasters_of_different_places_are_refused(work, heights):
+    one = work.write_raster("one", Raster(heights, GRID))
+    there = replace(GRID, transform=GRID.transform @ GRID.transform.translation(5000, 0))
+    other = work.write_raster("other", Raster(heights, there))
+    with pytest.raises(GridMismatch, match="one place"):
         work.map_blocks("sum", lambda a, b: Raster(a.values + b.values, a.grid), one, other)
 
 
