@@ -15,12 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from processes.core.crew import each
 from processes.outlines import terraces
-from processes.outlines.near import nearest
+from processes.outlines.near import nearest, nearest_of_all
 from processes.outlines.partywalls import walls
+from processes.outlines.regions import labelled, windows
 from processes.outlines.signs import Signs
 from processes.outlines.trace import PAD_PX, Contour, contour, edge_lines, orientation
 
@@ -45,7 +45,7 @@ def parts(
     features = _features(surface, bands or {}, mask)
     if shadow is not None:
         features[1:, shadow] = np.nan
-    labels = np.asarray(ndimage.label(mask)[0], np.int32)
+    labels = labelled(mask)[0]
     pending = list(range(1, int(labels.max()) + 1))
     area_m2 = np.bincount(labels.ravel()) * cell_m**2
     own = {number: signs.of_block(float(area_m2[number])) for number in pending}
@@ -56,7 +56,7 @@ def parts(
 
     # a cut may end on another: what was cut is looked at again
     for _ in range(3):
-        boxes = ndimage.find_objects(labels)
+        boxes = windows(labels)
         whole = [(labels[boxes[n - 1]] == n, features[:, *boxes[n - 1]], own[n]) for n in pending]
         fresh: list[int] = []
         top = int(labels.max())
@@ -116,18 +116,17 @@ def _divided(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> NDArr
     inner = (slice(PAD_PX, -PAD_PX), slice(PAD_PX, -PAD_PX))
     if not barrier.any():
         return mask[inner].astype(np.int32)
-    pieces, count = ndimage.label(mask & (barrier == 0))
+    pieces, count = labelled(mask & (barrier == 0))
     areas = np.bincount(pieces.ravel(), minlength=count + 1) * cell_m**2
     large = areas >= signs.min_house_m2
     large[0] = False
     if large.sum() < 2:
         return mask[inner].astype(np.int32)
-    names = np.where(large, np.cumsum(large), 0)
-    seeds = names[pieces]
-    nearest = ndimage.distance_transform_edt(
-        seeds == 0, return_distances=False, return_indices=True
-    )
-    return np.asarray(np.where(mask, seeds[tuple(nearest)], 0)[inner], np.int32)
+    names = np.where(large, np.cumsum(large), 0).astype(np.int32)
+    found = names[pieces]
+    rest = mask & (found == 0)
+    found[rest] = found.ravel()[nearest_of_all(found > 0, rest)]
+    return np.ascontiguousarray(found[inner])
 
 
 def _cuts(mask: Mask, features: NDArray[np.float32], cell_m: float, signs: Signs) -> Floats:

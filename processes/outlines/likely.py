@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from processes.outlines.near import from_edge, nearest
+from processes.outlines.regions import labelled
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -74,7 +74,7 @@ def likely_houses(
     *rough* is the deviation of the surface from planes, metres, over 3 to 4 m; *grain* that of the
     logarithm of brightness in the calmest window around, where there is an image.
     """
-    names, count = ndimage.label(mask, np.ones((3, 3)))
+    names, count = labelled(mask, across_corners=True)
     if not count:
         return mask
     around = walls(names, count, surface, cell_m)
@@ -84,7 +84,7 @@ def likely_houses(
 
 def walled(mask: Mask, surface: Floats, cell_m: float) -> Mask:
     """Return the parts of a mask that are not mere terrain: scarps, mounds, hills at the rim."""
-    names, count = ndimage.label(mask, np.ones((3, 3)))
+    names, count = labelled(mask, across_corners=True)
     if not count:
         return mask
     return _kept(names, walls_evidence(walls(names, count, surface, cell_m)) > LEAST_WALLED)
@@ -128,13 +128,14 @@ def signs(
     mask = names > 0
     number = np.arange(count + 1)
     inner = from_edge(np.pad(mask, 1))[1:-1, 1:-1]
-    width = 2 * cell_m * np.asarray(ndimage.maximum(inner, names, number))
+    deepest = np.zeros(count + 1)
+    np.maximum.at(deepest, names[mask], inner[mask])
     area = np.bincount(names.ravel(), minlength=count + 1) * cell_m**2
     contrast = brightness = None
     if bands:
         contrast, brightness = _pictured(names, number, above_ground, bands)
     return Signs(
-        width_m=width,
+        width_m=2 * cell_m * deepest,
         area_m2=area,
         rough_m=_medians(rough, names, number),
         contrast=contrast,
@@ -199,13 +200,20 @@ def _pictured(
     mask = names > 0
     edge = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
     edge_names = np.where(edge, names, 0)
-    contrast = np.asarray(ndimage.mean(steepness, edge_names, number))
+    total = np.bincount(edge_names.ravel(), steepness.ravel(), len(number))
+    contrast = total / np.maximum(np.bincount(edge_names.ravel(), minlength=len(number)), 1)
     return contrast, _medians(logs - usual, np.where(seen, names, 0), number)
 
 
 def _medians(values: Floats, names: NDArray[np.int32], number: NDArray[np.int64]) -> Floats:
-    if values.size == 0:
-        return np.zeros(number.shape)
-    known = np.isfinite(values)
-    found = ndimage.median(np.where(known, values, 0.0), np.where(known, names, 0), number)
-    return np.asarray(np.nan_to_num(np.asarray(found, float)))
+    """Return the median of the known values of each object; nought of none."""
+    asked = np.isfinite(values) & (names > 0)
+    values, names = values[asked], names[asked]
+    ordered = values[np.lexsort((values, names))]
+    count = np.bincount(names, minlength=len(number))
+    first = np.cumsum(count) - count
+    found = np.zeros(len(number))
+    some = count > 0
+    low, high = (ordered[(first + half)[some]] for half in ((count - 1) // 2, count // 2))
+    found[some] = (low.astype(float) + high) / 2
+    return found

@@ -51,6 +51,46 @@ def filled(values: Floats, known: Mask, asked: Mask, reach_px: float) -> Floats:
 
 
 @njit(cache=True, nogil=True)
+def nearest_of_all(mask: Mask, asked: Mask) -> NDArray[np.int64]:
+    """Return for each asked cell, row by row, the flat index of the nearest cell of a mask.
+
+    Of several the first column's first; -1 where the mask has none. It is faster than `nearest`
+    where many cells are asked, or where they may be far: columns are searched for each cell, then
+    the columns to both sides of one that is asked, as far as they can hold anything nearer.
+    """
+    rows, cols = mask.shape
+    in_column = np.full((rows, cols), -1, np.int64)
+    for row in range(rows):
+        for col in range(cols):
+            if mask[row, col]:
+                in_column[row, col] = row
+            elif row > 0:
+                in_column[row, col] = in_column[row - 1, col]
+    for row in range(rows - 2, -1, -1):
+        for col in range(cols):
+            above, below = in_column[row, col], in_column[row + 1, col]
+            if below >= 0 and (above < 0 or below - row < row - above):
+                in_column[row, col] = below
+    found = np.full(np.count_nonzero(asked), -1, np.int64)
+    index = 0
+    for row in range(rows):
+        for col in range(cols):
+            if not asked[row, col]:
+                continue
+            least = rows * rows + cols * cols
+            for away in range(cols):
+                if away * away > least:
+                    break
+                for at in (col - away, col + away):
+                    if 0 <= at < cols and in_column[row, at] >= 0:
+                        square = away * away + (in_column[row, at] - row) ** 2
+                        if square < least or (square == least and at < col):
+                            least, found[index] = square, in_column[row, at] * cols + at
+            index += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _nearest(mask: Mask, asked: NDArray[np.int64], steps: NDArray[Any]) -> NDArray[np.int64]:
     rows, cols = mask.shape
     found = np.full(len(asked), -1, np.int64)

@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from processes.outlines.likely import REACH_M, likely_houses, walled
-from processes.outlines.near import filled, from_edge, nearest
+from processes.outlines.near import filled, from_edge, nearest, nearest_of_all
+from processes.outlines.regions import labelled
 from processes.outlines.sharpen import sharpened
 
 Floats = NDArray[np.floating[Any]]
@@ -162,7 +162,7 @@ def standing(mask: Mask, surface: Floats, cell_m: float, least_share: float = 0.
     Compared are cells 2.5 to 3.5 m outside, beyond the blur of walls, with the nearest cells
     inside; a part goes unless more than *least_share* of them lie 1.5 m lower.
     """
-    names, count = ndimage.label(mask, np.ones((3, 3)))
+    names, count = labelled(mask, across_corners=True)
     if not count:
         return mask
     core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -188,7 +188,7 @@ def off_decks(mask: Mask, deck: Mask, cell_m: float, min_width_m: float = 2.0) -
     """
     if not (mask & deck).any():
         return mask
-    names, count = ndimage.label(mask, np.ones((3, 3)))
+    names, count = labelled(mask, across_corners=True)
     cells = np.bincount(names.ravel(), minlength=count + 1)
     share = np.bincount(names.ravel(), deck.ravel(), minlength=count + 1) / np.maximum(cells, 1)
     rest = mask & ~deck & (share < 0.5)[names]
@@ -252,7 +252,7 @@ def greenness(bands: Mapping[str, Floats]) -> tuple[str, Floats | None]:
 
 def without_small_parts(mask: Mask, cell_m: float, min_area_m2: float) -> Mask:
     """Return the mask without connected parts below an area."""
-    labels, count = ndimage.label(mask)
+    labels, count = labelled(mask)
     areas = np.bincount(labels.ravel(), minlength=count + 1) * cell_m**2
     keep = areas >= min_area_m2
     keep[0] = False
@@ -261,7 +261,7 @@ def without_small_parts(mask: Mask, cell_m: float, min_area_m2: float) -> Mask:
 
 def without_small_holes(mask: Mask, cell_m: float, min_courtyard_m2: float) -> Mask:
     """Return the mask with holes below an area filled."""
-    labels, count = ndimage.label(~mask, np.ones((3, 3)))
+    labels, count = labelled(~mask, across_corners=True)
     areas = np.bincount(labels.ravel(), minlength=count + 1) * cell_m**2
     fill = areas < min_courtyard_m2
     # what touches the edge goes on outside
@@ -282,8 +282,8 @@ def _untidy(sample: Sample, raised: Mask, cell_m: float, found: Limits) -> Mask:
         grain = np.log(np.maximum(texture(sample.bands), 1e-3) / found.texture)
         score += np.nan_to_num(np.clip(grain, -1.5, 1.5))
     reach_px = VOTE_M / cell_m
-    votes = ndimage.gaussian_filter(np.where(raised, score, 0.0).astype(np.float32), reach_px)
-    voters = ndimage.gaussian_filter(raised.astype(np.float32), reach_px)
+    votes = _smooth(np.where(raised, score, 0.0), reach_px)
+    voters = _smooth(raised, reach_px)
     return np.asarray((votes > 0) & (voters > 0))
 
 
@@ -295,6 +295,14 @@ def _vegetation(green: Floats, raised: Mask, rough: Floats, found: Limits) -> Ma
     # a smooth cell may be a little green (moss, copper), a rough one may not
     leafy = index > np.where(crumpled, found.greenness, found.greenness + found.leeway)
     return np.asarray(leafy | (np.isnan(index) & crumpled))
+
+
+def _smooth(values: NDArray[Any], spread_px: float) -> NDArray[np.float32]:
+    """Return the means of values around each cell (Gaussian, four standard deviations far)."""
+    size = 2 * int(4 * spread_px + 0.5) + 1
+    wide = np.asarray(values, np.float32)
+    found = cv2.GaussianBlur(wide, (size, size), spread_px, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(found, np.float32)
 
 
 def _opened(mask: Mask, cell_m: float, width_m: float) -> Mask:
@@ -342,8 +350,9 @@ def _with_nearest(values: Floats, known: Mask) -> Floats:
     """Return values where unknown ones are those of the nearest known cell."""
     if known.all() or not known.any():
         return values
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.asarray(values[tuple(nearest)])
+    out = values.copy()
+    out[~known] = values.ravel()[nearest_of_all(np.ascontiguousarray(known), ~known)]
+    return out
 
 
 def _around(known: Mask) -> tuple[slice, slice]:

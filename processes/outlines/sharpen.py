@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from processes.outlines.near import from_edge
+from processes.outlines.regions import labelled
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -72,7 +72,7 @@ def sharpened(
         return mask
     inside = from_edge(mask) * cell_m
     outside = from_edge(~mask) * cell_m
-    names, count = ndimage.label(mask)
+    names, count = labelled(mask)
     deepest = np.zeros(count + 1)
     np.maximum.at(deepest, names[mask], inside[mask])
     roof = mask & (inside > np.minimum(doubt.inside_m, 0.6 * deepest)[names])

@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from processes.outlines.regions import windows
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int32]
@@ -113,7 +114,7 @@ def _touching(labels: Labels) -> NDArray[np.int32]:
 
 
 def _blocks(labels: Labels, numbers: NDArray[np.int32]) -> list[Block]:
-    boxes = ndimage.find_objects(labels)
+    boxes = windows(labels)
     found = []
     for number in numbers.tolist():
         box = boxes[number - 1]

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from processes.outlines.regions import labelled, windows
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -55,14 +56,14 @@ class Contour:
 def joined(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return groups numbered from 1: building cells that touch, even across a corner or a gap."""
     near = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-    names = ndimage.label(near, np.ones((3, 3)))[0]
-    return np.where(mask, names, 0).astype(np.int32)
+    names, _ = labelled(near, across_corners=True)
+    return np.where(mask, names, np.int32(0))
 
 
 def groups(labels: Labels) -> Iterator[Group]:
     """Yield every set of parts that touch, or nearly (one cell), as its own small raster."""
     names = joined(labels > 0)
-    for number, box in enumerate(ndimage.find_objects(names), start=1):
+    for number, box in enumerate(windows(names), start=1):
         own = np.where(names[box] == number, labels[box], 0)
         parts, own = np.unique(own, return_inverse=True)
         own = own.reshape(names[box].shape).astype(np.int32)
@@ -121,7 +122,7 @@ def _smooth(ring: NDArray[np.int32]) -> tuple[Floats, Floats]:
 def all_contours(group: Group) -> Contour:
     """Return the outlines of all parts together; a wall between two parts counts for both."""
     own = []
-    for part, box in enumerate(ndimage.find_objects(group.labels), start=1):
+    for part, box in enumerate(windows(group.labels), start=1):
         # blurred edges fit in, and groups are padded by as much
         top, left = (max(side.start - PAD_PX, 0) for side in box)
         near = np.s_[top : box[0].stop + PAD_PX, left : box[1].stop + PAD_PX]

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from processes.core.building import Face, Ring, Solid
@@ -125,14 +126,22 @@ def welded(lines: list[Any], within_m: float = WELD_M) -> Any:
     millimetres, a sliver as long as the ridge would lie between them.
     """
     import shapely
-    from scipy.spatial import cKDTree
 
     corners = np.round(shapely.get_coordinates(lines), 3)
-    near = cKDTree(corners).query_ball_point(corners, within_m)
-    first = np.array([min(group) for group in near])
-    while (first[first] != first).any():
-        first = first[first]
-    return shapely.set_coordinates(np.array(lines), corners[first])
+    return shapely.set_coordinates(np.array(lines), corners[_firsts(corners, within_m)])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _firsts(places: NDArray[np.float64], within: float) -> NDArray[np.int64]:
+    """Return for each place the first of those that are so near to it, or to one that is."""
+    first = np.arange(len(places))
+    for i in range(len(places)):
+        for j in range(i):
+            dx, dy = places[i, 0] - places[j, 0], places[i, 1] - places[j, 1]
+            if dx * dx + dy * dy <= within * within:
+                first[i] = first[j]
+                break
+    return first
 
 
 def _region(outline: Polygon, planes: Planes, k: int) -> Any:

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.systems import solved
 from processes.roofs.blur import SHARP, Flat, Seen, as_shown, bic, middle_near
 from processes.roofs.planes import Planes
 
@@ -200,21 +201,7 @@ def _chosen(lines: Sequence[Floats], local: BaseGeometry) -> list[Box]:
     found: list[Box] = []
     left_over = full.copy()
     while len(found) < MOST_WINGS and left_over.any():
-        gain, best = 0.0, (0, 0, 0, 0)
-        for i0, j0 in zip(*np.nonzero(full), strict=True):
-            stop = full.shape[1]
-            for i1 in range(i0, full.shape[0]):
-                row = full[i1, j0:stop]
-                stop = j0 + (int(np.argmin(row)) if not row.all() else len(row))
-                if stop == j0:
-                    break
-                block = np.s_[i0 : i1 + 1, j0:stop]
-                fresh = float((area[block] * left_over[block]).sum())
-                # of two that explain the same the larger is the maximal one
-                value = fresh + 1e-3 * float(area[block].sum())
-                if value > gain:
-                    gain, best = value, (i0, i1 + 1, j0, stop)
-        i0, i1, j0, j1 = best
+        i0, i1, j0, j1 = _largest(area, full, left_over)
         fresh_m2 = float((area * left_over)[i0:i1, j0:j1].sum())
         if fresh_m2 < LEAST_WING_M2:
             break
@@ -223,6 +210,31 @@ def _chosen(lines: Sequence[Floats], local: BaseGeometry) -> list[Box]:
         if min(sides) >= LEAST_WIDTH_M:
             found.append((float(xs[i0]), float(ys[j0]), float(xs[i1]), float(ys[j1])))
     return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _largest(area: Floats, full: Flags, left_over: Flags) -> tuple[int, int, int, int]:
+    """Return first and past the last row and column of the full cells that cover most left over."""
+    rows, cols = full.shape
+    gain, best = 0.0, (0, 0, 0, 0)
+    for i0 in range(rows):
+        for j0 in range(cols):
+            stop = cols
+            for i1 in range(i0, rows):
+                reach = j0
+                while reach < stop and full[i1, reach]:
+                    reach += 1
+                stop = reach
+                if stop == j0:
+                    break
+                value = 0.0
+                for i in range(i0, i1 + 1):
+                    for j in range(j0, stop):
+                        # of two that explain the same the larger is the maximal one
+                        value += area[i, j] * (left_over[i, j] + 1e-3)
+                if value > gain:
+                    gain, best = value, (i0, i1 + 1, j0, stop)
+    return best
 
 
 def _cut(boxes: Sequence[Box]) -> Iterator[tuple[Box, int]]:
@@ -406,7 +418,9 @@ def robust(system: Floats, z: Floats) -> tuple[Floats, Floats]:
                 right[j] += weighted * z[i]
                 for k in range(unknowns):
                     normal[j, k] += weighted * system[i, k]
-        answer[:] = np.linalg.solve(normal, right)
+        if not solved(normal, right):
+            break
+        answer[:] = right
         for i in range(cells):
             residual[i] = z[i]
             for j in range(unknowns):

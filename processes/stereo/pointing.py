@@ -24,6 +24,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.systems import solved
 from processes.stereo.adjust import ENOUGH, Ties, adjust
 from processes.stereo.epipolar import NO_BASE, base_to_height, rectify
 from processes.stereo.rpc import RpcModel
@@ -329,31 +330,6 @@ def _sample(image, y, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solved(normal, rhs):  # type: ignore[no-untyped-def]
-    """Solve a symmetric system in place by Cholesky's method; return whether it has a solution."""
-    n = rhs.size
-    for i in range(n):
-        for k in range(i + 1):
-            total = normal[i, k]
-            for m in range(k):
-                total -= normal[i, m] * normal[k, m]
-            if i != k:
-                normal[i, k] = total / normal[k, k]
-            elif total > 1e-12 * normal[i, i]:
-                normal[i, i] = np.sqrt(total)
-            else:
-                return False
-        for m in range(i):
-            rhs[i] -= normal[i, m] * rhs[m]
-        rhs[i] /= normal[i, i]
-    for i in range(n - 1, -1, -1):
-        for m in range(i + 1, n):
-            rhs[i] -= normal[m, i] * rhs[m]
-        rhs[i] /= normal[i, i]
-    return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _refine(left, right, matches, half, out, doubt):  # type: ignore[no-untyped-def]
     side = 2 * half + 1
     patch = np.empty(side * side)
@@ -410,7 +386,7 @@ def _refine(left, right, matches, half, out, doubt):  # type: ignore[no-untyped-
             fit = total / (side * side)
             for a in range(6):
                 normal[a, a] *= 1.0 + 1e-6
-            if not _solved(normal, step):
+            if not solved(normal, step):
                 break
             move = np.sqrt(step[0] ** 2 + step[1] ** 2)
             if move > 1.0:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from processes.outlines.near import _nearest, filled, from_edge, nearest
+from processes.outlines.near import _nearest, filled, from_edge, nearest, nearest_of_all
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,14 @@ def test_the_nearest_cell_is_as_near_as_any_and_none_is_beyond_reach(mask: np.nd
     there, hit = np.divmod(found, mask.shape[1]), found >= 0
     assert mask.ravel()[found[hit]].all()
     np.testing.assert_allclose(np.hypot(row - there[0], col - there[1])[hit], away[asked][hit])
+
+
+def test_of_all_cells_the_nearest_is_that_of_a_distance_transform(mask: np.ndarray) -> None:
+    place = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    asked = np.random.default_rng(5).random(mask.shape) < 0.3
+    known = np.ravel_multi_index(tuple(place), mask.shape)
+    np.testing.assert_array_equal(nearest_of_all(mask, asked), known[asked])
+    assert (nearest_of_all(np.zeros_like(mask), asked) == -1).all()
 
 
 def test_a_single_cell_is_sought_by_the_machine_code_of_many(mask: np.ndarray) -> None:
