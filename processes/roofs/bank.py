@@ -48,6 +48,8 @@ SQUARE, ODD = 1.2, 3
 """Pyramids stand over plans whose sides differ by no more than this factor; over others one must
 say as much more than a hip as so many unknowns would, since blurred hips look like pyramids."""
 STEPS_M = (1.0, 0.5, 0.25)
+REORDERED = {"reassoc", "contract", "nsz"}
+"""What the compiler may do to sums so that vectors add them up."""
 MOST_MOVE_M, MOST_MOVE = 2.0, 0.5
 """How far a ridge may lie from where the outline says, metres and share of its narrower half."""
 
@@ -88,10 +90,9 @@ def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     best: Roof | None = None
     for kind, shape, moves in _bank(*frame.half):
         if kind in FALLING or rectangular >= LEAST_RECTANGULAR:
-            roof = _moved(kind, shape, moves, frame, uv, cells)
-            if roof is not None and (best is None or roof.score < best.score):
-                best = roof
-            if kind == "flat" and roof is not None and roof.rmse_m < GOOD_M:
+            least = best.score if best else np.inf
+            best = _moved(kind, shape, moves, frame, uv, cells, least) or best
+            if kind == "flat" and best is not None and best.rmse_m < GOOD_M:
                 break
     if best is None:
         return None
@@ -128,9 +129,18 @@ def _bank(a: float, b: float) -> list[tuple[str, Floats, Floats]]:
 
 
 def _moved(
-    kind: str, shape: Floats, moves: Floats, frame: _Frame, uv: Floats, cells: Seen
+    kind: str,
+    shape: Floats,
+    moves: Floats,
+    frame: _Frame,
+    uv: Floats,
+    cells: Seen,
+    least: float,
 ) -> Roof | None:
-    """Return the roof whose ridge lies best, sought in ever smaller steps from the middle."""
+    """Return the roof whose ridge lies best, sought in ever smaller steps from the middle.
+
+    None where its score is not below *least*.
+    """
     most = min(MOST_MOVE_M, MOST_MOVE * frame.half[1])
     odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
     unknowns = UNKNOWNS[kind] + ODD * odd
@@ -143,10 +153,12 @@ def _moved(
         kind in FALLING,
         cells.flat,
     )
-    made = _planes(planes, level, rise, frame)
-    if score == np.inf or (kind != "flat" and _pitch(made) < FLATTEST_DEG[kind]):
+    pitch_deg = float(np.degrees(np.arctan(abs(rise) * np.hypot(*shape[:, :2].T).max())))
+    if score >= least or (kind != "flat" and pitch_deg < FLATTEST_DEG[kind]):
         return None
-    return Roof(kind, made, _pitch(made), float(np.sqrt(cost)), share, score)
+    return Roof(
+        kind, _planes(planes, level, rise, frame), pitch_deg, float(np.sqrt(cost)), share, score
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -206,7 +218,7 @@ def _among(place: Floats, places: Sequence[Floats]) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
 def fit_shape(
     uv: Floats,
     planes: Floats,
@@ -271,8 +283,3 @@ def _planes(shape: NDArray[np.float64], level: float, rise: float, frame: _Frame
     slopes = rise * shape[:, :2] @ frame.axes.T
     coefficients = np.column_stack([slopes, level + rise * shape[:, 2]])
     return Planes(coefficients, (float(frame.middle[0]), float(frame.middle[1])))
-
-
-def _pitch(planes: Planes) -> float:
-    steepest = np.hypot(*planes.coefficients[:, :2].T).max()
-    return float(np.degrees(np.arctan(steepest)))
