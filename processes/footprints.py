@@ -143,7 +143,6 @@ def _mask_kernel(
 ) -> tuple[Callable[..., Raster], list[RasterSource], float]:
     """Return what marks the cells of buildings, what it reads, and its margin in metres."""
     from processes.outlines.segment import Rules, building_mask, limits, tidied
-    from processes.semantics.segmenter import built, chosen
 
     rules = Rules(min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
     cell_m, names = scene.grid.cell_m, scene.band_names
@@ -153,7 +152,7 @@ def _mask_kernel(
         offset(told, scene.grid)
 
         def by_classes(classes: Raster, *blocks: Raster) -> Raster:
-            mask = np.nan_to_num(classes.values) == BUILDING_CODE
+            mask = classes.values == BUILDING_CODE
             mask = tidied(mask, piece(names, *blocks), cell_m, rules, peeled=False)
             return Raster(mask.astype(np.uint8), classes.grid)
 
@@ -167,6 +166,8 @@ def _mask_kernel(
             return Raster(mask.astype(np.uint8), blocks[0].grid)
 
         return by_rules, scene.sources, MASK_MARGIN_M
+
+    from processes.semantics.segmenter import built, chosen
 
     segmenter = chosen("unet", scene, work, weights=inputs.weights)
 
@@ -272,7 +273,7 @@ def _drawn(
         margin = round(margin_m / scene.grid.cell_m)
         top, left = row - margin, col - margin
         size = height + 2 * margin, width + 2 * margin
-        cells = np.nan_to_num(mask.read(top, left, *size)[0]) > 0
+        cells = mask.read(top, left, *size)[0] > 0
         own, cut = owned(cells, (margin, margin, height, width))
         if not cut or margin_m >= LAST_MARGIN_M:
             break

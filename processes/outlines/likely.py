@@ -193,7 +193,7 @@ def _pictured(
     level = np.mean(np.stack(list(bands.values())), axis=0)
     seen = np.isfinite(level) & (level > 0)
     logs = np.log(np.where(seen, level, 1.0)).astype(np.float32)
-    ground = seen & (np.nan_to_num(above_ground, nan=np.inf) < 1.0)
+    ground = seen & (above_ground < 1.0)
     usual = float(np.median(logs[ground if ground.any() else seen])) if seen.any() else 0.0
     logs = np.where(seen, logs, np.float32(usual))
     steepness = np.hypot(cv2.Sobel(logs, cv2.CV_32F, 1, 0), cv2.Sobel(logs, cv2.CV_32F, 0, 1)) / 8

@@ -59,7 +59,7 @@ def nearest_of_all(mask: Mask, asked: Mask) -> NDArray[np.int64]:
     the columns to both sides of one that is asked, as far as they can hold anything nearer.
     """
     rows, cols = mask.shape
-    in_column = np.full((rows, cols), -1, np.int64)
+    in_column = np.full((rows, cols), -1, np.int32)
     for row in range(rows):
         for col in range(cols):
             if mask[row, col]:

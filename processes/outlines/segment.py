@@ -75,7 +75,7 @@ def limits(samples: Sequence[Sample], cell_m: float, rules: Rules | None = None)
     rules = rules or Rules()
     noise, grain, index, kind = [], [], [], ""
     for sample in samples:
-        above = np.nan_to_num(sample.above_ground, nan=np.inf)
+        above = sample.above_ground
         rough = roughness(sample.surface, cell_m)[above < 0.5 * rules.min_height_m]
         noise.append(rough[np.isfinite(rough)])
         kind, green = greenness(sample.bands)
@@ -104,7 +104,7 @@ def building_mask(
     """Return the cells of buildings."""
     rules = rules or Rules()
     found = found or limits([sample], cell_m, rules)
-    raised = np.nan_to_num(sample.above_ground, nan=0.0) > rules.min_height_m
+    raised = sample.above_ground > rules.min_height_m
     green = greenness(sample.bands)[1]
     if green is None:
         mask = raised & ~_untidy(sample, raised, cell_m, found)
@@ -112,7 +112,7 @@ def building_mask(
         rough = roughness(sample.surface, cell_m)
         mask = raised & ~_vegetation(green, raised, rough, found)
         if sample.filled is not None:
-            leafy = np.nan_to_num(green, nan=-1.0) > found.greenness
+            leafy = green > found.greenness
             sample = replace(sample, filled=sample.filled & ~leafy)
     return tidied(mask, sample, cell_m, rules)
 
@@ -209,7 +209,7 @@ def roughness(surface: Floats, cell_m: float, width_m: float = 2.5) -> Floats:
     seen = _around(known)
     known, surface = known[seen], surface[seen]
     # float64 and a level near nought: squares of ellipsoidal heights would lose centimetres
-    z = _with_nearest(surface, known).astype(np.float64) - float(np.median(surface[known]))
+    z = _with_nearest(surface, known, size).astype(np.float64) - float(np.median(surface[known]))
     offset = np.arange(size) - float(size // 2)
     flat = np.full(size, 1.0 / size)
     spread = float((offset**2).mean())
@@ -233,7 +233,7 @@ def texture(bands: Mapping[str, Floats], size: int = 5) -> Floats:
     if not known.any():
         return np.full(level.shape, np.nan)
     logs = np.log(np.where(known, level, 1.0))
-    logs = _with_nearest(logs - float(np.median(logs[known])), known)
+    logs = _with_nearest(logs - float(np.median(logs[known])), known, size)
     flat = np.full(size, 1.0 / size)
     mean = _separable(logs, flat, flat)
     spread = np.sqrt(np.maximum(_separable(logs * logs, flat, flat) - mean**2, 0.0))
@@ -289,7 +289,7 @@ def _untidy(sample: Sample, raised: Mask, cell_m: float, found: Limits) -> Mask:
 
 def _vegetation(green: Floats, raised: Mask, rough: Floats, found: Limits) -> Mask:
     """Return which of the raised cells are plants; others may be called either."""
-    crumpled = np.nan_to_num(rough, nan=0.0) > found.roughness_m
+    crumpled = rough > found.roughness_m
     # occluded strips along walls go with what lies beside them
     index = filled(green, np.isfinite(green), raised, STRIP_PX)
     # a smooth cell may be a little green (moss, copper), a rough one may not
@@ -316,7 +316,7 @@ def _peeled(mask: Mask, above_ground: Floats, cell_m: float, blur_m: float = 1.5
     """Return the mask without the foot of blurred walls: a wall stands where half its height is."""
     radius = max(1, round(blur_m / cell_m))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    height = np.where(mask, np.nan_to_num(above_ground, nan=0.0), 0.0).astype(np.float32)
+    height = np.where(mask & np.isfinite(above_ground), above_ground, 0.0).astype(np.float32)
     roof = cv2.dilate(cv2.medianBlur(height, 3), disc)
     inside = cv2.erode(mask.astype(np.uint8), disc) > 0
     return np.asarray(mask & (inside | (height > 0.5 * roof)))
@@ -346,12 +346,17 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
         return np.where(whole > 0, part / whole, np.nan)
 
 
-def _with_nearest(values: Floats, known: Mask) -> Floats:
-    """Return values where unknown ones are those of the nearest known cell."""
-    if known.all() or not known.any():
+def _with_nearest(values: Floats, known: Mask, size: int) -> Floats:
+    """Return values where unknown ones are those of the nearest known cell, nought if far.
+
+    Far are those that windows of *size* about known cells do not hold.
+    """
+    if known.all():
         return values
-    out = values.copy()
-    out[~known] = values.ravel()[nearest_of_all(np.ascontiguousarray(known), ~known)]
+    known = np.ascontiguousarray(known)
+    near = cv2.dilate(known.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    out = np.where(known, values, 0.0)
+    out[near & ~known] = values.ravel()[nearest_of_all(known, near & ~known)]
     return out
 
 
