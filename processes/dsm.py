@@ -40,10 +40,12 @@ SPARSE = 1.5
 FINEST = 3.0
 """A pixel is worth so many cells a side, and no more."""
 WORKERS = 2
-BLOCK_PX, SMALLEST_BLOCK_PX = 1600, 128
+BLOCK_PX, SMALLEST_BLOCK_PX = 1500, 128
 """Largest side of a block, in pixels of the images, and the smallest, in cells …"""
 PIXEL_BYTES = 150.0
-"""… and what one takes for each of its pixels, margins included."""
+"""… and what one takes for each of its pixels, margins included: 80 bytes for each of a pair of
+epipolar images, which lie askew and hold up to 1.8 times the pixels.
+"""
 POINT_BYTES = 40.0
 """What a point cloud takes besides, for each pixel and pair."""
 MARGIN_M, MARGIN_PX = 30.0, 60

@@ -27,6 +27,9 @@ left–right check. Completeness of buildings, at edges, of all, and NMAD on oth
 No gain: a surface prior that tilts P1 (follows the noise), census 7×7 or 9×7, each band or each
 component by itself, quarter pixels (better NMAD, twice the time), points of both directions
 together, least squares matching on intensities afterwards (diverges where texture is noise).
+
+A pair of 2.5 million pixels took 130 bytes for each, and takes 80: what is done with is let go
+before the next look, census codes before their costs are summed, costs before the best is chosen.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ from processes.stereo.least_squares import fitted
 from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import solve
+from processes.stereo.sgm import chosen, costs, summed
 from processes.stereo.slopes import (
     REACH_PX,
     REST_PX,
@@ -152,38 +155,23 @@ def match(
     The result does not depend on *workers*, at most two of which are used. `match_gpu` does the
     same on a card.
     """
-    lefts, rights = _pyramid(luminance(left)), _pyramid(luminance(right))
-    if lefts[0].shape[0] != rights[0].shape[0]:
-        raise ValueError("left and right must have the same rows: rectify them together")
-    low, high = _broadcast(lo, hi, lefts[0].shape)
-    # what bounds a right pixel's disparity is that of some left pixel: any
-    back = _broadcast(-high.max(), -low.min(), rights[0].shape)
-    on_left, on_right = wanted or (None, None)
-    ways = [
-        (lefts, rights, low, high, tones, on_left),
-        (rights, lefts, *back, tones and Tones(tones.right, tones.left), on_right),
-    ]
-    recipe = finest_recipe(base_to_height)
-    with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
-        (there, seen), (here, _) = pool.map(lambda way: _coarse_to_fine(*way, finest=recipe), ways)
-    reason = compared(there.disparity, there.reason, here.disparity, np.float32(AGREE_PX))
-    flat = (there.reason != Reason.NO_DATA) & _flat(
-        lefts[0], tones.left if tones else _ends(lefts[0])
-    )
-    reason[flat] = Reason.NO_TEXTURE
-    specks = patches(there.disparity, reason == Reason.MATCHED, *SPECKLES)
-    reason[specks] = Reason.SPECKLE
+    there, seen, back = _both_ways(
+        luminance(left), luminance(right), lo, hi, tones, wanted or (None, None),
+        recipe=finest_recipe(base_to_height), workers=workers,
+    )  # fmt: skip
+    reason = _reasons(there, back, seen.left, tones.left if tones else _ends(seen.left))
+    del back
     matched = reason == Reason.MATCHED
     known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
-    planes = _on_slopes(
+    disparity, support = _on_slopes(
         seen, there.disparity, refine(there.disparity, matched, known), matched, known
     )
-    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (planes.support > SURROUNDED)
-    reason[rescued & (np.abs(there.disparity - planes.disparity) < AGREE_PX)] = Reason.MATCHED
+    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (support > SURROUNDED)
+    reason[rescued & (np.abs(there.disparity - disparity) < AGREE_PX)] = Reason.MATCHED
     matched = reason == Reason.MATCHED
-    confidence = np.where(matched, _likelihood(there.clear, planes.support), 0)
+    confidence = np.where(matched, _likelihood(there.clear, support), 0)
     return Match(
-        np.where(matched, planes.disparity, np.float32(np.nan)),
+        np.where(matched, disparity, np.float32(np.nan)),
         confidence.astype(np.float32),
         reason,
     )
@@ -198,30 +186,95 @@ class _Pair:
     """The left image in the light of the right one."""
     right: Floats
     tones: Tones
+    surface: Floats | None = None
+    """Disparities that are taken off the right image before it is compared, if any."""
+
+    def part(self, rows: slice) -> _Pair:
+        """Return some rows of it."""
+        surface = None if self.surface is None else self.surface[rows]
+        return _Pair(self.left[rows], self.lit[rows], self.right[rows], self.tones, surface)
+
+    def fine(self, per_px: int) -> Floats:
+        """Return the right image with *per_px* columns for each."""
+        if self.surface is None:
+            return _resampled(self.right, per_px)
+        return np.asarray(along(self.right, self.surface), np.float32)
 
 
-def _on_slopes(pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask) -> Planes:
-    """Return the planes once what is steep has been matched again along its slopes and on."""
+def _both_ways(
+    left: Floats,
+    right: Floats,
+    lo: ArrayLike,
+    hi: ArrayLike,
+    tones: Tones | None,
+    wanted: tuple[Mask | None, Mask | None],
+    *,
+    recipe: Recipe,
+    workers: int,
+) -> tuple[_Level, _Pair, Floats]:
+    """Return what was found on the left image, what was compared, and the right's disparities."""
+    lefts, rights = _pyramid(left), _pyramid(right)
+    if left.shape[0] != right.shape[0]:
+        raise ValueError("left and right must have the same rows: rectify them together")
+    low, high = _broadcast(lo, hi, left.shape)
+    # what bounds a right pixel's disparity is that of some left pixel: any
+    back = _broadcast(-high.max(), -low.min(), right.shape)
+    ways = [
+        (lefts, rights, low, high, tones, wanted[0]),
+        (rights, lefts, *back, tones and Tones(tones.right, tones.left), wanted[1]),
+    ]
+    with ThreadPoolExecutor(max_workers=2 if workers > 1 else 1) as pool:
+        (there, seen), (here, _) = pool.map(lambda way: _coarse_to_fine(*way, finest=recipe), ways)
+    return there, seen, here.disparity
+
+
+def _reasons(
+    there: _Level, back: Floats, left: Floats, ends: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Return why pixels have no disparity that both images agree on."""
+    reason = np.asarray(
+        compared(there.disparity, there.reason, back, np.float32(AGREE_PX)), np.uint8
+    )
+    reason[(there.reason != Reason.NO_DATA) & _flat(left, ends)] = Reason.NO_TEXTURE
+    specks = patches(there.disparity, reason == Reason.MATCHED, *SPECKLES)
+    reason[specks] = Reason.SPECKLE
+    return reason
+
+
+def _on_slopes(
+    pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask
+) -> tuple[Floats, Floats]:
+    """Return disparities of planes, and the support of these, once what is steep …
+
+    … has been matched again along its slopes and on.
+    """
+    longer, wanted = _steep(pair, planes, matched, known)
+    disparity, support = planes.disparity, planes.support
+    if not wanted.any():
+        return disparity, support
+    where = surroundings(wanted) & known
+    surface, by_col = surface_of(longer, known), longer.by_col
+    del longer, planes  # a block takes most memory below
+    reach = _broadcast(-REACH_PX, REACH_PX, first.shape)
+    rest = _level(replace(pair, surface=surface), *reach, SLOPES, where).disparity
+    near = where & (np.abs(rest) <= REST_PX)
+    measured = np.where(near, moved(surface, by_col, rest), first)
+    again = refine(measured, matched, where)
+    better = wanted & near
+    return np.where(better, again.disparity, disparity), np.where(better, again.support, support)
+
+
+def _steep(pair: _Pair, planes: Planes, matched: Mask, known: Mask) -> tuple[Planes, Mask]:
+    """Return planes with roofs aligned and prolonged, and what is to be matched along them."""
     apart = raised(planes, matched)
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
     if not (hilly | roofs).any():
-        return planes
+        return planes, hilly
     aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, pair.tones.gain)
     roofs = sure & leaning(aligned, known, ROOF)
     hilly |= roofs
     longer, beside = prolonged(aligned, roofs, known & apart & ~hilly)
-    wanted = hilly | beside
-    where = surroundings(wanted) & known
-    surface = surface_of(longer, known)
-    fine = along(pair.right, surface)
-    reach = np.full(first.shape, REACH_PX, np.float32)
-    rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
-    near = where & (np.abs(rest) <= REST_PX)
-    measured = np.where(near, moved(surface, longer, rest), first)
-    again = refine(measured, matched, where)
-    return Planes(
-        *(np.where(wanted & near, new, old) for new, old in zip(again, planes, strict=True))
-    )
+    return longer, hilly | beside
 
 
 def finest_recipe(base_to_height: float) -> Recipe:
@@ -282,9 +335,7 @@ def _coarse_to_fine(
         return _Pair(lefts[level], lit, rights[level], tones)
 
     def look(level: int, recipe: Recipe, where: Mask | None = None) -> _Level:
-        seen = pair(level)
-        fine = _resampled(seen.right, recipe.per_px)
-        return _level(seen, fine, lo, hi, recipe, where)
+        return _level(pair(level), lo, hi, recipe, where)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -380,17 +431,11 @@ def _ends(image: Floats) -> tuple[float, float]:
 
 
 def _level(
-    pair: _Pair,
-    fine: Floats,
-    lo: Floats,
-    hi: Floats,
-    recipe: Recipe,
-    where: Mask | None = None,
+    pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, where: Mask | None = None
 ) -> _Level:
     """Match strips of rows, as tall as memory allows, with margins that are thrown away.
 
-    *fine* is the right image, with `recipe.per_px` columns a pixel; nothing is looked for outside
-    of *where*.
+    Nothing is looked for outside of *where*.
     """
     rows = pair.left.shape[0]
     sought = np.isfinite(pair.left)
@@ -402,32 +447,56 @@ def _level(
     for first, last in pairwise(cuts):
         top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
         part = slice(top, bottom)
-        images = _Pair(pair.left[part], pair.lit[part], fine[part], pair.tones)
-        strip = _strip(images, lo[part], hi[part], recipe, sought[part])
+        strip = _strip(pair.part(part), lo[part], hi[part], recipe, sought[part])
         keep = slice(first - top, last - top)
         parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
+    if len(parts) == 1:
+        return _Level(*parts[0])
     disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
     return _Level(disparity, reason, clear)
 
 
 def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, where: Mask) -> _Level:
-    """Match one strip; its right image has `recipe.per_px` columns a pixel."""
-    q = recipe.per_px
-    codes, ok = census(pair.left, window(*CENSUS_PX), 0)
-    ok *= where
-    slices = Slices.between(lo, hi, per_px=q, where=ok != 0)
-    lowest = int(slices.first.min())
-    highest = int((slices.first + slices.count).max())
-    cols = pair.right.shape[1]
-    pad = max(0, -lowest, pair.left.shape[1] * q + highest - cols) + 1
-    there, there_ok = census(pair.right, window(*CENSUS_PX, spread=q), pad)
-    tones = pair.tones
-    left = Seen(codes, ok, tones.grey(pair.lit, tones.left))
-    right = Seen(there, there_ok, tones.grey(pair.right, tones.right, pad=pad))
+    """Match one strip."""
     contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
     p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
-    best, near, rival, back = solve(left, right, pad, slices, np.uint8(recipe.p1), p2, cols // q)
-    return _Level(*settled(best, near, rival, back, ok, there_ok, pad, q))
+    cost, seen = _costs(pair, lo, hi, recipe.per_px, where)
+    total = summed(cost, seen.slices, seen.greys, np.uint8(recipe.p1), p2)
+    del cost  # it is as large as all else
+    found = chosen(total, seen.slices, (seen.there.shape[1] - 2 * seen.pad) // recipe.per_px)
+    return _Level(*settled(*found, seen.valid, seen.there, seen.pad, recipe.per_px))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is left to know of a strip once its pixels were compared."""
+
+    slices: Slices
+    greys: NDArray[np.uint8]
+    """Of the left image."""
+    valid: NDArray[np.uint8]
+    """Whether a left pixel was compared."""
+    there: NDArray[np.uint8]
+    """Whether the right image shows anything, with *pad* more columns on both sides."""
+    pad: int
+
+
+def _costs(
+    pair: _Pair, lo: Floats, hi: Floats, per_px: int, where: Mask
+) -> tuple[NDArray[np.uint8], _Seen]:
+    """Return what every disparity of every pixel costs."""
+    codes, valid = census(pair.left, window(*CENSUS_PX), 0)
+    valid *= where
+    slices = Slices.between(lo, hi, per_px=per_px, where=valid != 0)
+    lowest = int(slices.first.min())
+    highest = int((slices.first + slices.count).max())
+    fine = pair.fine(per_px)
+    pad = max(0, -lowest, pair.left.shape[1] * per_px + highest - fine.shape[1]) + 1
+    there_codes, there = census(fine, window(*CENSUS_PX, spread=per_px), pad)
+    tones = pair.tones
+    left = Seen(codes, valid, tones.grey(pair.lit, tones.left))
+    right = Seen(there_codes, there, tones.grey(fine, tones.right, pad=pad))
+    return costs(left, right, pad, slices), _Seen(slices, left.greys, valid, there, pad)
 
 
 def _resampled(image: Floats, per_px: int) -> Floats:

@@ -111,14 +111,14 @@ def match(
     matched = reason == Reason.MATCHED
     known = (reason != Reason.NO_DATA) & (reason != Reason.OUTSIDE)
     planes = refine(there.disparity, matched, known)
-    planes = _on_slopes(seen, there.disparity, planes, matched, known)
+    disparity, support = _on_slopes(seen, there.disparity, planes, matched, known)
     disagreed = (reason == Reason.OCCLUDED) | (reason == Reason.MISMATCH)
-    near = (there.disparity - planes.disparity).abs() < AGREE_PX
-    reason[disagreed & (planes.support > SURROUNDED) & near] = int(Reason.MATCHED)
+    near = (there.disparity - disparity).abs() < AGREE_PX
+    reason[disagreed & (support > SURROUNDED) & near] = int(Reason.MATCHED)
     matched = reason == Reason.MATCHED
-    likely = torch.sigmoid(3.3 * there.clear + 5.6 * planes.support - 1.3).clamp(0.05, 1.0)
+    likely = torch.sigmoid(3.3 * there.clear + 5.6 * support - 1.3).clamp(0.05, 1.0)
     return MatchOn(
-        torch.where(matched, planes.disparity, torch.nan),
+        torch.where(matched, disparity, torch.nan),
         torch.where(matched, likely, 0.0),
         reason,
     )
@@ -135,12 +135,12 @@ class _Pair(NamedTuple):
 
 def _on_slopes(
     pair: _Pair, first: Tensor, planes: PlanesOn, matched: Tensor, known: Tensor
-) -> PlanesOn:
+) -> tuple[Tensor, Tensor]:
     """As `match._on_slopes`."""
     apart = raised(planes, matched)
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
     if not bool((hilly | roofs).any()):
-        return planes
+        return planes.disparity, planes.support
     aligned, sure = fitted(planes, roofs, known, pair.lit, pair.right, pair.tones.gain)
     roofs = sure & leaning(aligned, known, ROOF)
     hilly |= roofs
@@ -152,10 +152,12 @@ def _on_slopes(
     reach = torch.full_like(first, REACH_PX)
     rest = _level(pair, fine, -reach, reach, SLOPES, where).disparity
     near = where & (rest.abs() <= REST_PX)
-    measured = torch.where(near, moved(surface, longer, rest), first)
+    measured = torch.where(near, moved(surface, longer.by_col, rest), first)
     again = refine(measured, matched, where)
-    return PlanesOn(
-        *(torch.where(wanted & near, new, old) for new, old in zip(again, planes, strict=True))
+    better = wanted & near
+    return (
+        torch.where(better, again.disparity, planes.disparity),
+        torch.where(better, again.support, planes.support),
     )
 
 

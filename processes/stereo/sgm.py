@@ -57,17 +57,42 @@ def solve(
     its *right_cols* pixels. *p1* is the penalty for one step, *p2* that for more, by the difference
     of grey levels.
     """
-    where = (slices.first, slices.count, slices.start)
-    lowest_step = int(slices.first.min())
-    span = int((slices.first + slices.count).max()) - lowest_step
+    total = summed(costs(left, right, pad, slices), slices, left.greys, p1, p2)
+    return chosen(total, slices, right_cols)
+
+
+def costs(left: Seen, right: Seen, pad: int, slices: Slices) -> NDArray[np.uint8]:
+    """Return the cost of every disparity of every pixel, a flat array."""
     cost = np.empty(slices.size, np.uint8)
     cost_slices(
-        left.codes, left.valid, left.greys, right.codes, right.valid, right.greys, pad, *where,
-        slices.per_px, cost,
+        left.codes, left.valid, left.greys, right.codes, right.valid, right.greys, pad,
+        slices.first, slices.count, slices.start, slices.per_px, cost,
     )  # fmt: skip
+    return cost
+
+
+def summed(
+    cost: NDArray[np.uint8],
+    slices: Slices,
+    guide: NDArray[np.uint8],
+    p1: np.uint8,
+    p2: NDArray[np.uint8],
+) -> NDArray[np.uint16]:
+    """Return the costs of all paths together, a flat array as `winners` takes it."""
+    lowest_step = int(slices.first.min())
+    span = int((slices.first + slices.count).max()) - lowest_step
     total = np.empty(slices.size + LANES, np.uint16)
     for up in (False, True):
-        sweep(cost, *where, left.greys, p1, p2, lowest_step, span, up, total)
+        sweep(
+            cost, slices.first, slices.count, slices.start, guide, p1, p2, lowest_step, span, up,
+            total,
+        )  # fmt: skip
+    return total
+
+
+def chosen(total: NDArray[np.uint16], slices: Slices, right_cols: int) -> Solution:
+    """Return the best disparities by the costs of all paths together."""
+    where = (slices.first, slices.count, slices.start)
     return Solution(*winners(total, *where, slices.per_px, right_cols))
 
 

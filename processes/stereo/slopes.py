@@ -181,9 +181,9 @@ def surface_of(planes: Planes, known: Mask) -> Floats:
     return np.where(known, np.rint(planes.disparity * STEPS) / STEPS, np.float32(0))
 
 
-def moved(surface: Floats, planes: Planes, rest: Floats) -> Floats:
+def moved(surface: Floats, by_col: Floats, rest: Floats) -> Floats:
     """Return disparities from those that were left, *rest* (px), once the surface was taken off."""
-    return surface + rest * (1 + planes.by_col)
+    return surface + rest * (1 + by_col)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -101,9 +101,9 @@ def surface_of(planes: PlanesOn, known: Tensor) -> Tensor:
     return torch.where(known, (planes.disparity * steps).round() / steps, 0.0)
 
 
-def moved(surface: Tensor, planes: PlanesOn, rest: Tensor) -> Tensor:
+def moved(surface: Tensor, by_col: Tensor, rest: Tensor) -> Tensor:
     """Return disparities from those that were left once the surface was taken off."""
-    return surface + rest * (1 + planes.by_col)
+    return surface + rest * (1 + by_col)
 
 
 def along(image: Tensor, surface: Tensor) -> Tensor:

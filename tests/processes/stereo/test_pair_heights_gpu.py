@@ -240,8 +240,8 @@ def test_steep_surfaces_are_levelled_alike(torch: Any, device: str) -> None:
     levelled = slopes_gpu.along(up(torch, image, device), to_level)
     assert_array_equal(levelled.cpu(), slopes.along(image, surface))
     rest = rng.normal(0, 0.3, disparity.shape).astype(np.float32)
-    again = slopes_gpu.moved(to_level, on_device, up(torch, rest, device)).cpu()
-    assert_allclose(again, slopes.moved(surface, fitted, rest), rtol=1e-6)
+    again = slopes_gpu.moved(to_level, on_device.by_col, up(torch, rest, device)).cpu()
+    assert_allclose(again, slopes.moved(surface, fitted.by_col, rest), rtol=1e-6)
 
 
 def test_planes_lean_alike_as_grey_levels_want(torch: Any, device: str) -> None:
