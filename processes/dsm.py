@@ -126,12 +126,13 @@ def measured(
 ) -> tuple[DsmOutputs, Asset | None]:
     """Return the surface model of a scene, and, if asked for, the points it is made from."""
     from processes.core.gpu import chosen
+    from processes.stereo.antimeridian import area_near
     from processes.stereo.orientation import control_of, tie
 
     device = chosen(work.device)
     work.progress(0.0, "opening images")
     views = open_views(work.images(inputs.images))
-    area = shape_of(inputs.aoi) if inputs.aoi else None
+    area = area_near(shape_of(inputs.aoi), views[0].model.lon_off) if inputs.aoi else None
     crs = metric_crs(inputs.crs) if inputs.crs else None
     dem = work.open_raster(inputs.dem) if inputs.dem else None
 
@@ -170,10 +171,11 @@ def open_views(images: Sequence[Image]) -> list[View]:
 
     if len(images) < 2:
         raise TooFewImages(f"stereo needs two images or more, {len(images)} given")
-    views = []
+    views: list[View] = []
     for image in images:
         raster = image.raster
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
+        model = model.near(views[0].model.lon_off if views else 0.0)
         _require_texture(image)
         shape = raster.shape[1], raster.shape[2]
         views.append(View(image.id, model, shape, _reader(raster), _spectral(raster)))
@@ -253,6 +255,7 @@ def plan(
 
     from processes.stereo import coverage
     from processes.stereo.adjust import ENOUGH
+    from processes.stereo.antimeridian import degrees_near
     from processes.stereo.scene import Scene, on_plane
 
     corrected = [replace(v, model=m) for v, m in zip(views, tied.models, strict=True)]
@@ -281,7 +284,9 @@ def plan(
         gsd_m=gsd_m,
         step_m=min(gsd_m, SPARSE * cell_m),
         to_plane=_for_arrays(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
-        to_degrees=_for_arrays(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform),
+        to_degrees=_for_arrays(
+            degrees_near(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform, middle.x)
+        ),
     )
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
 

@@ -172,13 +172,17 @@ def _ground(surface: RasterSource) -> tuple[Grid, ToDegrees]:
     from pyproj import Transformer
     from pyproj.exceptions import CRSError
 
+    from processes.stereo.antimeridian import degrees_near
+
     if surface.grid is None:
         raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
     try:
         transformer = Transformer.from_crs(surface.grid.crs, "EPSG:4326", always_xy=True)
     except CRSError:
         raise UnknownCrs("the CRS of dsm is unknown to PROJ: reproject it to a UTM zone") from None
-    return surface.grid, transformer.transform
+    grid = surface.grid
+    lon, _ = transformer.transform(*grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2))
+    return grid, degrees_near(transformer.transform, lon)
 
 
 def _windows(surface: RasterSource, grid: Grid) -> list[Raster]:
@@ -209,10 +213,12 @@ def _shots(
     pointing = Pointing.of(tags)
     height_m = float(np.median([np.nanmedian(window.values) for window in windows]))
     x, y = grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2)
+    lon = float(to_degrees(x, y)[0])
     found = []
     for image in images:
         raster = image.raster
         model = choose(image.id, image.rpc_documents, raster.rpc_tags, origin=raster.origin)
+        model = model.near(lon)
         if image.colours is not None:
             image = _sharpened(image, model)
         camera = model.corrected(*pointing.correction(image.id, model.anchor(0.0)))
@@ -238,6 +244,7 @@ def _sharpened(image: Image, model: RpcModel) -> Image:
     there = choose(
         colours.id, colours.rpc_documents, colours.raster.rpc_tags, origin=colours.raster.origin
     )
+    there = there.near(model.lon_off)
     return replace(
         image, raster=Sharpened.of(image.raster, model, colours.raster, there), colours=None
     )

@@ -18,6 +18,7 @@ from processes.core.errors import InvalidInput
 from processes.core.raster import RasterSource
 from processes.stereo import coregister
 from processes.stereo.adjust import Pointing
+from processes.stereo.antimeridian import near
 from processes.stereo.epipolar import Local
 from processes.stereo.geoid import undulation_m
 
@@ -41,6 +42,8 @@ def heights_at(dem: RasterSource, lon: Floats, lat: Floats) -> Floats:
     if grid is None:
         raise InvalidInput("dem has no georeference: give a map-projected or geographic raster")
     x, y = Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True).transform(lon, lat)
+    if CRS.from_user_input(grid.crs).is_geographic:
+        x = near(x, 0.5 * (grid.bounds[0] + grid.bounds[2]))
     row, col = grid.rowcol(x, y)
     keep = np.isfinite(row) & np.isfinite(col)
     keep &= (row > -1) & (col > -1) & (row < grid.height) & (col < grid.width)

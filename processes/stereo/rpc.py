@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.errors import BrokenRpc, NoRpc
+from processes.stereo.antimeridian import near
 from processes.stereo.cubics import inverse, ratios, slopes, values
 
 Floats = NDArray[np.float64]
@@ -94,6 +95,11 @@ class RpcModel:
         shape, (row, col, height) = _flat(row, col, height)
         lon, lat = inverse(row, col, height, self._ground, self._tables, self._to_px)
         return lon.reshape(shape), lat.reshape(shape)
+
+    def near(self, lon: float) -> RpcModel:
+        """Return the model of the same ground whose longitudes lie within half a turn of *lon*."""
+        lon_off = float(near(self.lon_off, lon))
+        return self if lon_off == self.lon_off else replace(self, lon_off=lon_off)
 
     def corrected(self, drow: float, dcol: float, *tilt: float) -> RpcModel:
         """Return the model with a further image shift and, where four are given, tilts; pixels."""

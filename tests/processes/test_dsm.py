@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.geometry import box, mapping
 
 from processes.core.errors import (
     BrokenRpc,
@@ -344,6 +346,28 @@ def test_an_area_as_large_as_the_world_takes_nothing_away(
     aoi = {"type": "Polygon", "coordinates": [world]}
     whole = surface_model(work, [village / "stereo.json"], aoi=aoi, resolution_m=2.0)
     assert np.mean(np.isfinite(band(whole.dsm.href)[0])) > 0.6
+
+
+def test_a_scene_on_the_antimeridian_is_like_any_other(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    for side, turn in (("left", 0.0), ("right", -360.0)):
+        shutil.copy(village / f"{side}.tif", tmp_path)
+        text = (village / f"{side}_RPC.TXT").read_text()
+        lon = read_document("x_RPC.TXT", text).lon_off
+        there = f"LONG_OFF: {lon + 177.9174 + turn!r}"
+        text = re.sub("LONG_OFF: .*", there, text)
+        (tmp_path / f"{side}_RPC.TXT").write_text(text)
+    images = [tmp_path / f"{side}.tif" for side in SIDES]
+    parts = [
+        box(west, 47.7625, east, 47.7633) for west, east in ((179.9994, 180.0), (-180.0, -179.9994))
+    ]
+    aoi = {"type": "MultiPolygon", "coordinates": [mapping(part)["coordinates"] for part in parts]}
+    moved, _ = band(surface_model(work, images, aoi=aoi).dsm.href)
+    here = [village / f"{side}.tif" for side in SIDES]
+    plain, _ = band(surface_model(work, here, aoi=HOUSES).dsm.href)
+    assert np.isfinite(moved).mean() > 0.9
+    assert np.nanmedian(moved) == pytest.approx(float(np.nanmedian(plain)), abs=0.2)
 
 
 def test_an_area_elsewhere(work: LocalWorkspace, village: Path) -> None:
