@@ -209,6 +209,12 @@ def _figures(inputs: CityInputs, made: dict[str, Asset], work: Workspace) -> dic
             "tie_points": int(tags["OROGRAPH_TIE_POINTS"]),
             "residual_before_px": float(tags["OROGRAPH_TIE_RESIDUAL_BEFORE_PX"]),
             "residual_after_px": float(tags["OROGRAPH_TIE_RESIDUAL_AFTER_PX"]),
+            "level_from": tags["OROGRAPH_LEVEL"],
+            "dem": {
+                name.removeprefix("OROGRAPH_DEM_").lower(): value
+                for name, value in tags.items()
+                if name.startswith("OROGRAPH_DEM_")
+            },
         },
         "surface": {
             "share": shares(work.open_raster(made["ortho_mask"]), ORIGINS),

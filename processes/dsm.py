@@ -360,8 +360,8 @@ def _level(inputs: DsmInputs, tied: Pointing, px_m: float) -> dict[str, str]:
     """
     if inputs.gcps is not None:
         return {"OROGRAPH_LEVEL": "gcps", "OROGRAPH_LEVEL_ERROR_M": f"{tied.control_px * px_m:.3f}"}
-    if inputs.dem is not None:
-        return {"OROGRAPH_LEVEL": "dem"}
+    if tied.told:
+        return {"OROGRAPH_LEVEL": "dem"} | dict(tied.told)
     return {"OROGRAPH_LEVEL": "pointing", "OROGRAPH_LEVEL_ERROR_M": f"{tied.off_px * px_m:.3f}"}
 
 
@@ -377,6 +377,7 @@ def _layers(
         "OROGRAPH_TIE_RESIDUAL_BEFORE_PX": f"{tied.before_px:.3f}",
         "OROGRAPH_TIE_RESIDUAL_AFTER_PX": f"{tied.after_px:.3f}",
         "VERTICAL_REFERENCE": "WGS84 ellipsoid",
+        **level,
     }
     if isfinite(tied.control_px):
         facts["OROGRAPH_CONTROL_RESIDUAL_PX"] = f"{tied.control_px:.3f}"
@@ -389,7 +390,7 @@ def _layers(
         Layer(
             "confidence",
             band_names=["error_90_m"],
-            tags={"OROGRAPH_M_PER_PX": f"{px_m:.4f}"} | level | facts,
+            tags={"OROGRAPH_M_PER_PX": f"{px_m:.4f}"} | facts,
         ),
         Layer(
             "ortho_mask", "uint8", band_names=["origin"], tags={"OROGRAPH_VALUES": origins} | facts

@@ -8,8 +8,8 @@ reference and stays as it is, unless ground control points say where it looks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ class Pointing:
     height_m: Floats
     control_px: float = float("nan")
     """Median residual of the ground control points; NaN without."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What a coarse elevation model added to it, as tags of the product."""
 
     @property
     def off_px(self) -> float:

@@ -76,20 +76,20 @@ def tie(
     if low >= high:
         low, high = LOWEST_M, HIGHEST_M
     pairs, (low, high) = coverage.pairs_of(views, list(np.linspace(low, high, 9)), area)
+    possible = low, high
     if dem is not None:
         low, high = _narrowed(dem, dem_heights, pairs, low, high)
     middle = 0.5 * (low + high)
     at = pairs[0].ground.centroid
     gsd_m = coverage.sampling_m(views, at.x, at.y, middle)
-    ties = pointing.ties_of(
-        views,
-        [
-            (p.left, p.right, coverage.pieces(p.ground, pointing.WINDOW_PX * gsd_m))
-            for p in pairs[: coverage.MOST_PAIRS]
-        ],
-        heights_m=(low, high),
-        gsd_m=gsd_m,
-    )
+    looked = [
+        (p.left, p.right, coverage.pieces(p.ground, pointing.WINDOW_PX * gsd_m))
+        for p in pairs[: coverage.MOST_PAIRS]
+    ]
+    ties = pointing.ties_of(views, looked, heights_m=(low, high), gsd_m=gsd_m)
+    if ties.count < adjust.ENOUGH and (low, high) != possible:  # dem may be of another place
+        ties = pointing.ties_of(views, looked, heights_m=possible, gsd_m=gsd_m)
+        middle = 0.5 * sum(possible)
     if ties.count < adjust.ENOUGH:
         raise NoTexture(
             "no common features were found in the images: are they of one place, cloud-free and in "
@@ -122,7 +122,10 @@ def _lifted(
     pieces = coverage.pieces(pair.ground, pointing.WINDOW_PX * gsd_m)
     lon, lat, height = scout(left, right, pieces, _bounds(tied), gsd_m)
     ground = elevation.heights_at(dem, lon, lat)
-    if not np.isfinite(ground).any():
+    void_m = elevation.void_of(ground, height)
+    if void_m is not None:
+        ground = elevation.heights_at(dem, lon, lat, void_m)
+    if np.isfinite(ground).sum() < elevation.ENOUGH_POINTS:
         return tied
     reference = dem_heights
     if reference == "auto":
@@ -130,18 +133,25 @@ def _lifted(
             height, ground, lon, lat
         )
     geoid = reference == "geoid"
-    beside = elevation.offset(dem, lon, lat, height, geoid=geoid)
+
+    def lifted(z: elevation.Floats) -> elevation.Floats:
+        return z + undulation_m(lon, lat) if geoid else z
+
+    px_per_m = pair.base_to_height / gsd_m
+    even = bool(np.nanmin(ground) == np.nanmax(ground))
+    elevation.require_credible(height, lifted(ground), px_per_m, tied.off_px, even=even)
+    beside = elevation.offset(dem, lon, lat, height, geoid=geoid, void_m=void_m)
     if beside.moves:
         tied = elevation.beside(tied, beside.east_m, beside.north_m)
         local = Local(float(np.mean(lon)), float(np.mean(lat)))
         east, north = local.metres(lon, lat)
         lon, lat = local.degrees(east + beside.east_m, north + beside.north_m)
-        ground = elevation.heights_at(dem, lon, lat)
-    if geoid:
-        ground = ground + undulation_m(lon, lat)
-    px_per_m = pair.base_to_height / gsd_m
-    lift = elevation.lift_m(height, ground, px_per_m, tied.off_px)
-    return elevation.lifted(tied, lift)
+        ground = elevation.heights_at(dem, lon, lat, void_m)
+    lift = elevation.lift_m(height, lifted(ground), px_per_m, tied.off_px)
+    told = {"OROGRAPH_DEM_HEIGHTS": reference, "OROGRAPH_DEM_LIFT_M": f"{lift:.3f}"}
+    if void_m is not None:
+        told["OROGRAPH_DEM_VOID_M"] = f"{void_m:g}"
+    return replace(elevation.lifted(tied, lift), told=told)
 
 
 def _narrowed(

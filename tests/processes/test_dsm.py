@@ -153,6 +153,34 @@ def test_a_coarse_model_on_the_geoid_lifts_the_scene_to_the_ellipsoid(
     assert median == pytest.approx(143.0, abs=8.0)  # on the geoid it would stand at 97 m
 
 
+def test_voids_that_a_coarse_model_does_not_declare_draw_nothing(
+    work: LocalWorkspace, village: Path, tmp_path: Path
+) -> None:
+    with rasterio.open(village / "dem.tif") as file:
+        heights, profile = file.read(1), file.profile
+    profile["nodata"] = None
+    _, col = np.indices(heights.shape)
+
+    def made(name: str, z: NDArray[Any]) -> DsmOutputs:
+        with rasterio.open(tmp_path / name, "w", **profile) as file:
+            file.write(z.astype(heights.dtype), 1)
+        return surface_model(
+            work, [village / "stereo.json"], aoi=AOI, dem={"href": str(tmp_path / name)}
+        )
+
+    whole = made("whole.tif", heights).dsm.href
+    level = float(np.nanmedian(band(whole)[0]))
+    holed = made("holed.tif", np.where(col % 8 < 4, 0.0, heights)).dsm.href
+    assert float(np.nanmedian(band(holed)[0])) == pytest.approx(level, abs=1.5)
+    with rasterio.open(holed) as file:
+        assert file.tags()["OROGRAPH_DEM_VOID_M"] == "0"
+        assert file.tags()["OROGRAPH_DEM_HEIGHTS"] == "ellipsoid"
+    with pytest.raises(InvalidInput, match=r"dem lies .* m below what the images show"):
+        made("empty.tif", 0.0 * heights)
+    with pytest.raises(InvalidInput, match=r"dem lies .* m above what the images show"):
+        made("feet.tif", heights / 0.3048)
+
+
 def test_control_points_bring_a_scene_that_points_wrongly_to_its_place(
     work: LocalWorkspace, village: Path, tmp_path: Path
 ) -> None:

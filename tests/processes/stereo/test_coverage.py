@@ -13,11 +13,18 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from shapely.geometry import box
 
-from processes.core.errors import NoOverlap, OutsideArea
+from processes.core.errors import InvalidInput, NoOverlap, OutsideArea
 from processes.core.raster import Grid
 from processes.stereo.adjust import Pointing
 from processes.stereo.coverage import footprint, pairs_of, pieces
-from processes.stereo.elevation import heights_at, lift_m, lifted, likely_reference
+from processes.stereo.elevation import (
+    heights_at,
+    lift_m,
+    lifted,
+    likely_reference,
+    require_credible,
+    void_of,
+)
 from processes.stereo.geoid import undulation_m
 from processes.stereo.rpc import read_document
 from processes.stereo.triangulate import intersect
@@ -128,6 +135,35 @@ def test_pointing_that_proved_wrong_holds_a_scene_less_than_a_coarse_model() -> 
     height = np.linspace(140, 160, 5000)
     assert lift_m(height, height + 30.0, px_per_m=0.7) < 26.0
     assert lift_m(height, height + 30.0, px_per_m=0.7, off_px=20.0) > 29.0
+
+
+def test_a_model_that_cannot_be_of_this_place_is_refused() -> None:
+    height = np.linspace(140, 160, 5000)
+    with pytest.raises(InvalidInput, match="dem lies 344 m above what the images show"):
+        require_credible(height, height + 344.0, 0.7, 0.0, even=False)
+    with pytest.raises(InvalidInput, match=r"30 m below .* voids declared as nodata"):
+        require_credible(height, height - 30.0, 0.7, 0.0, even=True)
+    require_credible(height, height - 30.0, 0.7, 0.0, even=False)
+    require_credible(height, height + 344.0, 0.7, off_px=60.0, even=False)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.9])
+@pytest.mark.parametrize("pointing_m", [-30.0, 0.0, 30.0])
+def test_voids_of_nought_stand_alone(share: float, pointing_m: float) -> None:
+    rng = np.random.default_rng(3)
+    ground = rng.normal(150.0, 9.0, 20_000)
+    height = ground + rng.normal(pointing_m, 4.0, ground.size)
+    ground[rng.random(ground.size) < share] = 0.0
+    assert void_of(ground, height) == 0.0
+
+
+def test_lakes_and_plains_in_whole_metres_are_no_voids() -> None:
+    rng = np.random.default_rng(3)
+    land = rng.normal(0.0, 1.0, 20_000).round() + np.where(rng.random(20_000) < 0.3, 12.0, 0.0)
+    assert void_of(land, land + rng.normal(8.0, 4.0, land.size)) is None
+    fine = rng.normal(150.0, 9.0, 20_000)
+    assert void_of(fine, fine + 5.0) is None
+    assert void_of(np.full(20_000, np.nan), fine) is None
 
 
 def test_lifted_rays_meet_higher_and_the_first_image_stays() -> None:
