@@ -53,6 +53,10 @@ class Doubt:
     """… if their colour says so more clearly than within it …"""
     beyond_weight: float = 0.5
     """… and count less where they are asked as ground."""
+    few_m2: float = 2.0
+    """Cells of the mask with less than this of sure roof or of sure ground around …"""
+    wider: float = 3.0
+    """… are compared with what is so many times further away."""
 
 
 def sharpened(
@@ -75,30 +79,61 @@ def sharpened(
     names, count = labelled(mask)
     deepest = np.zeros(count + 1)
     np.maximum.at(deepest, names[mask], inside[mask])
-    roof = mask & (inside > np.minimum(doubt.inside_m, 0.6 * deepest)[names])
+    if filled is None:
+        filled = np.zeros_like(mask)
+    roof = mask & (inside > np.minimum(doubt.inside_m, 0.6 * deepest)[names]) & ~filled
     ground = ~mask & (outside > doubt.outside_m)
     logs, known = _logs(bands)
-    beyond = np.zeros_like(mask) if filled is None else filled & ground
+    beyond = filled & ground
     sure = np.where(beyond, np.float32(doubt.beyond_weight), np.float32(1.0))
     beyond &= known & (outside <= doubt.beyond_m)
     unsure = (~roof & ~ground & known) | beyond
+    logs /= np.float32(np.sqrt(2) * doubt.colour)
+    samples = sure * (roof & known), sure * (ground & known)
+    odds = _compared(logs, *samples, unsure, cell_m, doubt)
     radius = round(doubt.radius_m / cell_m)
-    place = np.arange(-radius, radius + 1) ** 2 / (2 * (doubt.spread_m / cell_m) ** 2)
-    near = np.exp(-place[:, None] - place).astype(np.float32)
-    idle = -len(near) % VECTORS
-    margin = ((radius, radius), (radius, radius + idle))
-    odds = _odds(
-        np.pad(logs / np.float32(np.sqrt(2) * doubt.colour), ((0, 0), *margin)),
-        np.pad(sure * (roof & known), margin),
-        np.pad(sure * (ground & known), margin),
-        np.argwhere(unsure),
-        np.pad(near, ((0, 0), (0, idle))),
-        np.float32(doubt.strange),
-    )
+    lonely = mask & unsure
+    lonely &= np.minimum(*(_sums(one, radius) for one in samples)) < doubt.few_m2 / cell_m**2
+    if lonely.any():
+        odds[lonely[unsure]] = _compared(logs, *samples, lonely, cell_m, doubt, doubt.wider)
     odds *= np.where(beyond[unsure], np.float32(doubt.beyond_odds), np.float32(1.0))
     likely = mask.astype(np.float32)
     likely[unsure] = odds / (odds + 1)
     return np.asarray(cv2.GaussianBlur(likely, (0, 0), 0.7) > 0.5)
+
+
+def _sums(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    """Return the sum of the square around each cell."""
+    size = (2 * radius + 1, 2 * radius + 1)
+    found = cv2.boxFilter(values, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(found)
+
+
+def _compared(
+    logs: NDArray[np.float32],
+    roof: NDArray[np.float32],
+    ground: NDArray[np.float32],
+    asked: Mask,
+    cell_m: float,
+    doubt: Doubt,
+    wider: float = 1.0,
+) -> NDArray[np.float32]:
+    """Return the odds of roof against ground for the asked cells, row by row."""
+    radius = round(wider * doubt.radius_m / cell_m)
+    place = np.arange(-radius, radius + 1) ** 2 / (2 * (wider * doubt.spread_m / cell_m) ** 2)
+    near = np.exp(-place[:, None] - place).astype(np.float32)
+    idle = -len(near) % VECTORS
+    margin = ((radius, radius), (radius, radius + idle))
+    return np.asarray(
+        _odds(
+            np.pad(logs, ((0, 0), *margin)),
+            np.pad(roof, margin),
+            np.pad(ground, margin),
+            np.ascontiguousarray(np.argwhere(asked)),
+            np.pad(near, ((0, 0), (0, idle))),
+            np.float32(doubt.strange),
+        )
+    )
 
 
 def _logs(bands: Mapping[str, Floats]) -> tuple[NDArray[np.float32], Mask]:

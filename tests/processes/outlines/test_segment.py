@@ -86,6 +86,16 @@ def test_edges_blurred_in_the_surface_are_found_in_the_image():
     assert iou(mask, truth) > 0.98
 
 
+def test_a_street_that_was_filled_from_the_roofs_is_told_by_its_colour():
+    roofs = np.zeros((100, 160), bool)
+    roofs[10:40, 30:130] = roofs[60:90, 30:130] = True
+    lost = np.zeros_like(roofs)
+    lost[40:60, 50:90] = True
+    bands = {name: np.where(roofs, ROOF[name], STREET[name]) for name in ROOF}
+    assert iou(sharpened(roofs | lost, bands, CELL_M), roofs) < 0.9
+    assert iou(sharpened(roofs | lost, bands, CELL_M, filled=lost), roofs) > 0.98
+
+
 def test_a_terrace_is_no_building_and_a_house_on_a_slope_is():
     row, col = np.mgrid[:120, :120]
     surface = 100.0 - 4.0 * (row // 40) + 0.0 * col
