@@ -23,13 +23,13 @@ from processes.stereo.cloud import Measured
 from processes.stereo.confidence import error_m
 from processes.stereo.coverage import Pair
 from processes.stereo.fuse import fill, fuse
-from processes.stereo.housetops import roofed
 from processes.stereo.outliers import Brightness, implausible
 from processes.stereo.pair_heights import Heights, pair_heights
 from processes.stereo.scanline import filled
 from processes.stereo.scene import Scene, on_plane
 from processes.stereo.second import Known, Second, asked, telling, unsupported
 from processes.stereo.tones import tone
+from processes.stereo.walls import sided
 
 Pixels = NDArray[np.float32]
 
@@ -102,19 +102,19 @@ def surface(
     seen = origin == Origin.SEEN
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
-    dsm, roof = roofed(voids, dsm, origin, grid, scene.views, scene.to_degrees)
-    origin[roof] = Origin.FILLED_GAP
     known = Known(dsm, found.trust, origin)
+
+    def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
+        return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
+
     if second is not None:
-
-        def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
-            return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
-
         known = asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
     if points is not None:
         used = (known.origin == Origin.SEEN) & (known.dsm != alone)
         points += [pair.only(used) for pair in further]
-    dsm, origin = known.dsm, known.origin
+    dsm, origin = sided(
+        known.dsm, known.origin, voids, grid, scene.gsd_m, scene.views, scene.to_degrees, leafy
+    )
     likelihood = np.where(origin == Origin.SEEN, known.trust, np.float32(0.0))
     error = error_m(
         dsm, likelihood, origin,
