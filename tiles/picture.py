@@ -46,6 +46,13 @@ class MapPicture:
         """What is lost where this picture is not shown."""
         return SHARP * self.grid.cell_m
 
+    def meets(self, area: Grid) -> bool:
+        """Say whether the image shares ground with another raster."""
+        west, south, east, north = area.bounds
+        x, y = np.array([west, east, west, east]), np.array([south, south, north, north])
+        x, y = _moved(x, y, area.crs, self.grid.crs)
+        return self.grid.meets((x.min(), y.min(), x.max(), y.max()))
+
     def window(
         self, row0: int, col0: int, height: int, width: int
     ) -> tuple[Bytes, NDArray[np.bool_]]:

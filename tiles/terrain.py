@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.core.errors import AssetUnreadable
+from processes.core.errors import AssetUnreadable, GridMismatch
 from processes.core.raster import Grid, RasterSource
 from tiles import globe
 from tiles.document import write_document
@@ -53,10 +53,13 @@ def write_terrain(
     """Write tileset.json and its tiles into *folder*; return the tileset's path.
 
     Heights are above the WGS84 ellipsoid. Without *picture* the mesh shows a shaded relief.
-    Raises AssetUnreadable where the raster has no georeference, and UnknownCrs.
+    Raises AssetUnreadable where the raster has no georeference, UnknownCrs, and GridMismatch for a
+    picture of another place.
     """
     if dtm.grid is None:
         raise AssetUnreadable("the dtm has no georeferencing: give one on a projected grid")
+    if picture is not None and not picture.meets(dtm.grid):
+        raise GridMismatch("ortho and dtm share no ground: give those of one place")
     builder = _Builder(dtm, dtm.grid, folder, picture, tolerance_m, progress)
     square = builder.square(0, 0, 0)
     root = builder.finished(square, square.off_m) if square else None

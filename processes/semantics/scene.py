@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_PX = 3, 384
 """A scene is judged on SAMPLES × SAMPLES windows of it."""
+STOREY_M = 2.0
+"""What differs by less is noise."""
 FILLED = (Origin.FILLED_OCCLUSION, Origin.FILLED_GAP)
 """Where no image pair saw the ground."""
 
@@ -58,10 +60,23 @@ class Scene:
 
     def samples(self) -> Iterator[Sample]:
         """Yield pieces, spread evenly."""
+        for window in self._windows():
+            yield self.read(*window)
+
+    def upside_down(self) -> bool:
+        """Say whether, where they differ, the surface mostly lies below the terrain."""
+        higher = lower = 0
+        for window in self._windows():
+            above = self.surface.read(*window)[0] - _read(self.ground, self.grid, *window)[0]
+            higher += int(np.count_nonzero(above > STOREY_M))
+            lower += int(np.count_nonzero(above < -STOREY_M))
+        return lower > higher
+
+    def _windows(self) -> Iterator[tuple[int, int, int, int]]:
         height, width = (min(SAMPLE_PX, size) for size in self.grid.shape)
         for row in np.unique(np.linspace(0, self.grid.height - height, SAMPLES).astype(int)):
             for col in np.unique(np.linspace(0, self.grid.width - width, SAMPLES).astype(int)):
-                yield self.read(int(row), int(col), height, width)
+                yield int(row), int(col), height, width
 
 
 def corner(scene: Grid, block: Grid) -> tuple[int, int]:
@@ -120,7 +135,10 @@ def opened(
     origins = work.open_raster(ortho_mask) if ortho is not None and ortho_mask else None
     if origins is not None:
         together(origins, surface.grid)
-    return Scene(surface, ground, ortho, surface.grid, origins)
+    scene = Scene(surface, ground, ortho, surface.grid, origins)
+    if scene.upside_down():
+        raise InvalidInput("dsm lies below dtm where they differ: are the two exchanged?")
+    return scene
 
 
 def _read(

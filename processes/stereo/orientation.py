@@ -26,8 +26,11 @@ from processes.stereo.view import View
 
 if TYPE_CHECKING:
     import geopandas
+    from shapely import Polygon
 
 FEWEST_GCPS = 3
+KM_A_DEGREE = 111.3
+"""Of latitude, about."""
 BELOW_M, ABOVE_M = 40.0, 200.0
 """How far pits and towers may lie beyond the tie points; the matcher finds its own way there."""
 
@@ -92,14 +95,19 @@ def tie(
         middle = 0.5 * sum(possible)
     if ties.count < adjust.ENOUGH:
         raise NoTexture(
-            "no common features were found in the images: are they of one place, cloud-free and in "
-            "one season?"
+            f"no common features were found on the {_area_km2(pairs[0].ground):.2g} km² that the "
+            "images share: are they cloud-free, of one season, and is that enough?"
         )
     models = [v.model for v in views]
     tied = adjust.adjust(models, ties, height_m=middle, control=control)
     if dem is not None and control is None:
         tied = _lifted(views, tied, dem, dem_heights, pairs[0], gsd_m)
     return tied, _bounds(tied)
+
+
+def _area_km2(ground: Polygon) -> float:
+    lat = ground.centroid.y
+    return float(ground.area * KM_A_DEGREE**2 * np.cos(np.radians(lat)))
 
 
 def _bounds(tied: Pointing) -> tuple[float, float]:

@@ -70,6 +70,12 @@ def test_every_house_is_drawn_once_with_its_height(work):
     assert found.id.is_unique
 
 
+def test_a_surface_and_a_terrain_that_were_exchanged_are_refused(work):
+    dsm, dtm = scene(work)
+    with pytest.raises(InvalidInput, match="exchanged"):
+        made(work, dtm, dsm)
+
+
 def test_a_courtyard_is_a_hole_unless_too_small(work):
     dsm, dtm = scene(work)
     assert len(made(work, dsm, dtm).interiors.explode().dropna()) == 1

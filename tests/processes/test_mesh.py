@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from affine import Affine
 
 from catalog.assets import measured
 from catalog.items import place
-from processes.core.errors import InvalidInput
+from processes.core.errors import GridMismatch, InvalidInput
 from processes.core.process import TILESET, Asset, Layer
 from processes.core.raster import Grid, Raster
 from processes.mesh import MESH, MeshInputs
@@ -46,6 +47,17 @@ def test_a_mesh_with_its_ortho_is_written_tile_by_tile(work, dtm):
     assert len(root["children"]) == 4
     assert heard == sorted(heard)
     assert heard[-1] == pytest.approx(1.0)
+
+
+def test_an_ortho_of_another_place_is_refused(work, dtm):
+    elsewhere = replace(GRID, crs="EPSG:32632")
+    values = np.full((3, *GRID.shape), 100, np.float32)
+    ortho = work.write_raster(
+        Layer("ortho", "uint8", ("red", "green", "blue")), Raster(values, elsewhere)
+    )
+    with pytest.raises(GridMismatch, match="share no ground"):
+        MESH.run(MeshInputs(dtm=dtm, ortho=ortho), work)
+    assert not (work.folder / "mesh").exists()
 
 
 def test_less_tolerance_makes_more_triangles(work, dtm):
