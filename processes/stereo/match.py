@@ -37,25 +37,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from processes.stereo.census import Seen, Slices, census, greys, window
-from processes.stereo.checks import Reason, compared, settled
+from processes.stereo.checks import Reason, compared
+from processes.stereo.greys import Tones, ends_of, luminance
 from processes.stereo.least_squares import fitted
 from processes.stereo.light import Light, light_of, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
-from processes.stereo.sgm import chosen, costs, summed
 from processes.stereo.slopes import (
     REACH_PX,
     REST_PX,
     ROOF,
     STEEP,
-    along,
     leaning,
     moved,
     patches,
@@ -64,6 +61,7 @@ from processes.stereo.slopes import (
     surface_of,
     surroundings,
 )
+from processes.stereo.strips import Images, Level, Recipe, level_of
 
 
 @dataclass(frozen=True)
@@ -79,29 +77,12 @@ class Match:
     reason: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one level is matched. Penalties for a change of disparity are in census bits."""
-
-    per_px: int
-    """Disparities tried in a pixel."""
-    p1: int
-    """Penalty for one step of disparity."""
-    p2_edge: int
-    """Penalty for a jump where the image has an edge …"""
-    p2_flat: int
-    """… and where it has none."""
-
-
 COARSE = Recipe(per_px=1, p1=10, p2_edge=16, p2_flat=50)
 FINE = Recipe(per_px=2, p1=12, p2_edge=14, p2_flat=36)
 """For a base-to-height ratio of GENTLE or less; slopes of wider pairs take more steps."""
 GENTLE = 0.35
 SLOPES = Recipe(per_px=2, p1=4, p2_edge=14, p2_flat=36)
 """Where a surface is levelled before it is looked at again."""
-CENSUS_PX = (5, 5)
-EDGE_CONTRAST = 12.0
-"""Grey levels of 256 over which the penalty for a jump falls from P2 flat to P2 edge."""
 
 AGREE_PX = 0.6
 """Left and right disparities must agree this well."""
@@ -121,11 +102,6 @@ ground up to 0.001 better.
 """
 LOOKS = 4
 """Uneven light hides matches, and few matches tell little of it: the coarsest level is repeated."""
-STRIP_CELLS = 40_000_000
-"""Disparities held at a time by one thread, 3 bytes each."""
-STRIP_MARGIN_PX = 24
-FAR = 30.0
-"""Grey levels so many times further off the line of most than half of them are do not count."""
 SPECKLES = 10, np.float32(1)
 """Patches of so few pixels that stand so far (px) apart are wrong."""
 FLAT_PX = 7
@@ -159,7 +135,7 @@ def match(
         luminance(left), luminance(right), lo, hi, tones, wanted or (None, None),
         recipe=finest_recipe(base_to_height), workers=workers,
     )  # fmt: skip
-    reason = _reasons(there, back, seen.left, tones.left if tones else _ends(seen.left))
+    reason = _reasons(there, back, seen.left, tones.left if tones else ends_of(seen.left))
     del back
     matched = reason == Reason.MATCHED
     known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
@@ -177,30 +153,6 @@ def match(
     )
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The two images of a level as they are compared."""
-
-    left: Floats
-    lit: Floats
-    """The left image in the light of the right one."""
-    right: Floats
-    tones: Tones
-    surface: Floats | None = None
-    """Disparities that are taken off the right image before it is compared, if any."""
-
-    def part(self, rows: slice) -> _Pair:
-        """Return some rows of it."""
-        surface = None if self.surface is None else self.surface[rows]
-        return _Pair(self.left[rows], self.lit[rows], self.right[rows], self.tones, surface)
-
-    def fine(self, per_px: int) -> Floats:
-        """Return the right image with *per_px* columns for each."""
-        if self.surface is None:
-            return _resampled(self.right, per_px)
-        return np.asarray(along(self.right, self.surface), np.float32)
-
-
 def _both_ways(
     left: Floats,
     right: Floats,
@@ -211,7 +163,7 @@ def _both_ways(
     *,
     recipe: Recipe,
     workers: int,
-) -> tuple[_Level, _Pair, Floats]:
+) -> tuple[Level, Images, Floats]:
     """Return what was found on the left image, what was compared, and the right's disparities."""
     lefts, rights = _pyramid(left), _pyramid(right)
     if left.shape[0] != right.shape[0]:
@@ -229,7 +181,7 @@ def _both_ways(
 
 
 def _reasons(
-    there: _Level, back: Floats, left: Floats, ends: tuple[float, float]
+    there: Level, back: Floats, left: Floats, ends: tuple[float, float]
 ) -> NDArray[np.uint8]:
     """Return why pixels have no disparity that both images agree on."""
     reason = np.asarray(
@@ -242,7 +194,7 @@ def _reasons(
 
 
 def _on_slopes(
-    pair: _Pair, first: Floats, planes: Planes, matched: Mask, known: Mask
+    pair: Images, first: Floats, planes: Planes, matched: Mask, known: Mask
 ) -> tuple[Floats, Floats]:
     """Return disparities of planes, and the support of these, once what is steep …
 
@@ -256,7 +208,7 @@ def _on_slopes(
     surface, by_col = surface_of(longer, known), longer.by_col
     del longer, planes  # a block takes most memory below
     reach = _broadcast(-REACH_PX, REACH_PX, first.shape)
-    rest = _level(replace(pair, surface=surface), *reach, SLOPES, where).disparity
+    rest = level_of(replace(pair, surface=surface), *reach, SLOPES, where).disparity
     near = where & (np.abs(rest) <= REST_PX)
     measured = np.where(near, moved(surface, by_col, rest), first)
     again = refine(measured, matched, where)
@@ -264,7 +216,7 @@ def _on_slopes(
     return np.where(better, again.disparity, disparity), np.where(better, again.support, support)
 
 
-def _steep(pair: _Pair, planes: Planes, matched: Mask, known: Mask) -> tuple[Planes, Mask]:
+def _steep(pair: Images, planes: Planes, matched: Mask, known: Mask) -> tuple[Planes, Mask]:
     """Return planes with roofs aligned and prolonged, and what is to be matched along them."""
     apart = raised(planes, matched)
     hilly, roofs = leaning(planes, known, STEEP), apart & leaning(planes, known, ROOF)
@@ -280,22 +232,6 @@ def _steep(pair: _Pair, planes: Planes, matched: Mask, known: Mask) -> tuple[Pla
 def finest_recipe(base_to_height: float) -> Recipe:
     """Return how the finest level is matched: a slope's steps of disparity go with the base."""
     return replace(FINE, p1=round(FINE.p1 / max(base_to_height / GENTLE, 1.0)))
-
-
-@dataclass(frozen=True)
-class _Level:
-    """Disparities of one level, of every pixel, right or wrong."""
-
-    disparity: Floats
-    reason: NDArray[np.uint8]
-    clear: Floats
-    """How far behind the second best is: 0 (as good) to 1."""
-
-
-def luminance(image: Floats) -> Floats:
-    """Return the mean of the bands: it has less noise than any one of them."""
-    grey = image if image.ndim == 2 else image.mean(axis=0)
-    return np.ascontiguousarray(grey, np.float32)
 
 
 def _pyramid(image: Floats) -> list[Floats]:
@@ -321,7 +257,7 @@ def _coarse_to_fine(
     wanted: Mask | None,
     *,
     finest: Recipe,
-) -> tuple[_Level, _Pair]:
+) -> tuple[Level, Images]:
     bounds = [(lo, hi)]
     deepest = min(len(lefts), len(rights))
     while len(bounds) < deepest and np.max(bounds[-1][1] - bounds[-1][0]) > COARSE_RANGE_PX:
@@ -330,12 +266,12 @@ def _coarse_to_fine(
     tones = given or Tones.of(lefts[-1], rights[-1])
     light: Light | None = None
 
-    def pair(level: int) -> _Pair:
+    def pair(level: int) -> Images:
         lit = lefts[level] if light is None else light.on(lefts[level], tones.left, level)
-        return _Pair(lefts[level], lit, rights[level], tones)
+        return Images(lefts[level], lit, rights[level], tones)
 
-    def look(level: int, recipe: Recipe, where: Mask | None = None) -> _Level:
-        return _level(pair(level), lo, hi, recipe, where)
+    def look(level: int, recipe: Recipe, where: Mask | None = None) -> Level:
+        return level_of(pair(level), lo, hi, recipe, where)
 
     coarsest = len(bounds) - 1
     for level in range(coarsest, 0, -1):
@@ -358,7 +294,7 @@ def _coarse_to_fine(
     return look(0, finest, wanted), pair(0)
 
 
-def _light(left: Floats, right: Floats, found: _Level, tones: Tones, level: int) -> Light | None:
+def _light(left: Floats, right: Floats, found: Level, tones: Tones, level: int) -> Light | None:
     """Return how light differs between two images, from what they both see."""
     row, col = np.nonzero(found.reason == Reason.MATCHED)
     there = np.clip(col + np.rint(found.disparity[row, col]).astype(int), 0, right.shape[1] - 1)
@@ -367,148 +303,6 @@ def _light(left: Floats, right: Floats, found: _Level, tones: Tones, level: int)
     one[row, col] = np.clip(share(left[row, col], tones.left), 0, 1)
     other[row, col] = np.clip(share(right[row, there], tones.right), 0, 1)
     return light_of(one, other, level)
-
-
-@dataclass(frozen=True)
-class Tones:
-    """Dark and bright ends of both images: what brings them to common grey levels."""
-
-    left: tuple[float, float]
-    right: tuple[float, float]
-
-    @classmethod
-    def of(cls, left: Floats, right: Floats) -> Tones:
-        """Return the ends of two images by themselves."""
-        return cls(_ends(left), _ends(right))
-
-    @classmethod
-    def of_matches(cls, left: Floats, right: Floats, disparity: Floats, ok: Mask) -> Tones | None:
-        """Return the ends of what both images see, or None if that is too little."""
-        row, col = np.nonzero(ok)
-        if row.size < 1000:
-            return None
-        # the tip of the V may lie half a step beyond the last column
-        there = np.clip(col + np.rint(disparity[row, col]).astype(int), 0, right.shape[1] - 1)
-        return cls(_ends(left[row, col]), _ends(right[row, there]))
-
-    @classmethod
-    def of_pairs(cls, left: Floats, right: Floats) -> Tones:
-        """Return the ends of what both images show of the same places, two lines of grey levels.
-
-        What lies far off the line of most is left out. Chance matches under a cloud in one image
-        made its white that image's bright end: of a town a fifth of which lay under clouds, .53 was
-        measured, and .75 without them.
-        """
-        order = np.argsort(left)
-        quarter = order.size // 4
-        (dark, bright), (dark_too, bright_too) = (
-            (float(np.median(side[order[:quarter]])), float(np.median(side[order[-quarter:]])))
-            for side in (left, right)
-        )
-        slope = (bright_too - dark_too) / max(bright - dark, 1e-6)
-        off = np.abs(right - dark_too - slope * (left - dark))
-        keep = off <= FAR * np.median(off)
-        return cls(_ends(left[keep]), _ends(right[keep]))
-
-    @property
-    def gain(self) -> float:
-        """By how much the left image's contrasts are larger than the right one's."""
-        (left_low, left_high), (right_low, right_high) = self.left, self.right
-        return (left_high - left_low) / max(right_high - right_low, 1e-6)
-
-    def grey(self, image: Floats, ends: tuple[float, float], *, pad: int = 0) -> NDArray[np.uint8]:
-        """Return square roots of grey levels with *pad* more columns on both sides; see `greys`."""
-        dark, spread = np.float32(ends[0]), np.float32(max(ends[1] - ends[0], 1e-6))
-        return np.asarray(greys(image, dark, spread, pad), np.uint8)
-
-
-def _ends(image: Floats) -> tuple[float, float]:
-    seen = image[np.isfinite(image)]
-    if seen.size == 0:
-        return 0.0, 1.0
-    low, high = np.percentile(seen[:: max(1, seen.size // 100_000)], (2, 98))
-    return float(low), float(high)
-
-
-def _level(
-    pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, where: Mask | None = None
-) -> _Level:
-    """Match strips of rows, as tall as memory allows, with margins that are thrown away.
-
-    Nothing is looked for outside of *where*.
-    """
-    rows = pair.left.shape[0]
-    sought = np.isfinite(pair.left)
-    if where is not None:
-        sought &= where
-    cells = float(np.sum(hi - lo + 16.0, where=sought)) * recipe.per_px
-    cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
-    parts = []
-    for first, last in pairwise(cuts):
-        top, bottom = max(0, first - STRIP_MARGIN_PX), min(rows, last + STRIP_MARGIN_PX)
-        part = slice(top, bottom)
-        strip = _strip(pair.part(part), lo[part], hi[part], recipe, sought[part])
-        keep = slice(first - top, last - top)
-        parts.append((strip.disparity[keep], strip.reason[keep], strip.clear[keep]))
-    if len(parts) == 1:
-        return _Level(*parts[0])
-    disparity, reason, clear = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return _Level(disparity, reason, clear)
-
-
-def _strip(pair: _Pair, lo: Floats, hi: Floats, recipe: Recipe, where: Mask) -> _Level:
-    """Match one strip."""
-    contrast = np.exp(-np.arange(256) / EDGE_CONTRAST)
-    p2 = (recipe.p2_edge + (recipe.p2_flat - recipe.p2_edge) * contrast).astype(np.uint8)
-    cost, seen = _costs(pair, lo, hi, recipe.per_px, where)
-    total = summed(cost, seen.slices, seen.greys, np.uint8(recipe.p1), p2)
-    del cost  # it is as large as all else
-    found = chosen(total, seen.slices, (seen.there.shape[1] - 2 * seen.pad) // recipe.per_px)
-    return _Level(*settled(*found, seen.valid, seen.there, seen.pad, recipe.per_px))
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What is left to know of a strip once its pixels were compared."""
-
-    slices: Slices
-    greys: NDArray[np.uint8]
-    """Of the left image."""
-    valid: NDArray[np.uint8]
-    """Whether a left pixel was compared."""
-    there: NDArray[np.uint8]
-    """Whether the right image shows anything, with *pad* more columns on both sides."""
-    pad: int
-
-
-def _costs(
-    pair: _Pair, lo: Floats, hi: Floats, per_px: int, where: Mask
-) -> tuple[NDArray[np.uint8], _Seen]:
-    """Return what every disparity of every pixel costs."""
-    codes, valid = census(pair.left, window(*CENSUS_PX), 0)
-    valid *= where
-    slices = Slices.between(lo, hi, per_px=per_px, where=valid != 0)
-    lowest = int(slices.first.min())
-    highest = int((slices.first + slices.count).max())
-    fine = pair.fine(per_px)
-    pad = max(0, -lowest, pair.left.shape[1] * per_px + highest - fine.shape[1]) + 1
-    there_codes, there = census(fine, window(*CENSUS_PX, spread=per_px), pad)
-    tones = pair.tones
-    left = Seen(codes, valid, tones.grey(pair.lit, tones.left))
-    right = Seen(there_codes, there, tones.grey(fine, tones.right, pad=pad))
-    return costs(left, right, pad, slices), _Seen(slices, left.greys, valid, there, pad)
-
-
-def _resampled(image: Floats, per_px: int) -> Floats:
-    """Return the image with *per_px* columns for each, by cubic interpolation."""
-    if per_px == 1:
-        return image
-    rows, cols = image.shape
-    x = np.tile(np.arange(cols * per_px, dtype=np.float32) / per_px, (rows, 1))
-    y = np.repeat(np.arange(rows, dtype=np.float32)[:, None], cols * per_px, axis=1)
-    fine = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    fine[:, ::per_px] = image
-    return np.asarray(fine, np.float32)
 
 
 def _flat(image: Floats, ends: tuple[float, float]) -> Mask:

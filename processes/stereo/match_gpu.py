@@ -23,14 +23,13 @@ from processes.stereo.census import Seen, Slices, window
 from processes.stereo.census_gpu import SeenOn, SlicesOn, census
 from processes.stereo.checks import Reason
 from processes.stereo.checks_gpu import compared, settled
+from processes.stereo.greys import Tones
 from processes.stereo.least_squares_gpu import fitted
 from processes.stereo.light import Light, cell_of, light_between
 from processes.stereo.match import (
     AGREE_PX,
-    CENSUS_PX,
     COARSE,
     COARSE_RANGE_PX,
-    EDGE_CONTRAST,
     FLAT_CONTRAST,
     FLAT_PX,
     LOOKS,
@@ -38,11 +37,7 @@ from processes.stereo.match import (
     SLOPES,
     SMALLEST_PX,
     SPECKLES,
-    STRIP_CELLS,
-    STRIP_MARGIN_PX,
     SURROUNDED,
-    Recipe,
-    Tones,
     finest_recipe,
 )
 from processes.stereo.planes_gpu import PlanesOn, refine
@@ -66,6 +61,7 @@ from processes.stereo.slopes_gpu import (
     surface_of,
     surroundings,
 )
+from processes.stereo.strips import CENSUS_PX, EDGE_CONTRAST, STRIP_CELLS, STRIP_MARGIN_PX, Recipe
 
 
 class MatchOn(NamedTuple):
@@ -125,7 +121,7 @@ def match(
 
 
 class _Pair(NamedTuple):
-    """As `match._Pair`."""
+    """As `strips.Images`."""
 
     left: Tensor
     lit: Tensor

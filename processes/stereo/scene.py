@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from processes.stereo.canopy import typical_red
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField
-from processes.stereo.match import Tones
+from processes.stereo.greys import Tones
 from processes.stereo.sharpness import sharpness
 from processes.stereo.tones import tones_of
 from processes.stereo.view import View

@@ -15,8 +15,9 @@ from shapely.geometry.base import BaseGeometry
 
 from processes.stereo.coverage import pieces
 from processes.stereo.epipolar import EpipolarField, Floats, Pixels
+from processes.stereo.greys import Tones
 from processes.stereo.light import share
-from processes.stereo.match import Tones, match
+from processes.stereo.match import match
 from processes.stereo.pyramid import halve
 from processes.stereo.view import View, glance, rectified
 

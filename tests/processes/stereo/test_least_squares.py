@@ -9,8 +9,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from processes.stereo.greys import Tones
 from processes.stereo.least_squares import fitted
-from processes.stereo.match import Tones
 from processes.stereo.planes import Planes
 
 SHAPE = (60, 90)

@@ -286,7 +286,7 @@ def test_bounds_that_make_no_sense_are_refused():
 
 
 def test_matches_at_the_last_column_of_a_coarse_level_are_within_the_image():
-    from processes.stereo.match import Tones
+    from processes.stereo.greys import Tones
 
     right = np.tile(np.arange(40, dtype=np.float32), (40, 1))
     disparity = np.full(right.shape, 0.6, np.float32)

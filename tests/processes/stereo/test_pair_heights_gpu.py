@@ -117,7 +117,7 @@ def test_no_points_make_no_cells(torch: Any, device: str) -> None:
 
 
 def test_census_slices_and_half_pixels_are_the_same_to_the_bit(torch: Any, device: str) -> None:
-    from processes.stereo import census, match
+    from processes.stereo import census, greys, strips
     from processes.stereo import census_gpu as on_device
     from processes.stereo.match_gpu import grey, resampled
 
@@ -140,12 +140,12 @@ def test_census_slices_and_half_pixels_are_the_same_to_the_bit(torch: Any, devic
     )
     for name in ("first", "count", "start"):
         assert_array_equal(getattr(theirs, name).cpu().numpy(), getattr(ours, name))
-    fine, half = match._resampled(image, 2), resampled(up(torch, image, device), 2).cpu().numpy()
+    fine, half = strips.resampled(image, 2), resampled(up(torch, image, device), 2).cpu().numpy()
     assert_array_equal(np.isnan(half), np.isnan(fine))
     assert_allclose(half, fine, rtol=3e-7, equal_nan=True)
     ends = (300.0, 730.5)
     image = rng.uniform(290, 740, (300, 300)).astype(np.float32)
-    levels = match.Tones(ends, ends).grey(image, ends)
+    levels = greys.Tones(ends, ends).grey(image, ends)
     assert_array_equal(grey(up(torch, image, device), ends).cpu().numpy(), levels)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processes.stereo.match import Tones
+from processes.stereo.greys import Tones
 from processes.stereo.rpc import read_document
 from processes.stereo.tones import tone
 from processes.stereo.view import View
