@@ -44,7 +44,7 @@ STAGES = {
     "cost, aggregation, winners": ("match_gpu", "_solved"),
     "reasons": ("match_gpu", "settled"),
     "left and right": ("match_gpu", "compared"),
-    "speckles": ("match_gpu", "_speckles"),
+    "speckles": ("match_gpu", "patches"),
     "ranges": ("match_gpu", "search_range"),
     "planes": ("match_gpu", "refine"),
     "rims": ("pair_heights_gpu", "overhanging"),

@@ -5,6 +5,8 @@ torch runs on whatever there is; Triton's kernels are interpreted where there is
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +28,7 @@ from processes.stereo.rpc import read_document
 from processes.stereo.scene import Scene, on_plane
 from processes.stereo.view import View
 
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 CRS = "EPSG:32631"
 EAST, NORTH = 431_000.0, 5_290_000.0
 
@@ -386,3 +389,14 @@ def test_an_image_that_does_not_show_the_place_gives_no_heights(
     ((dsm, trust),) = pair_heights(scene, [(pair, box(*grid.bounds))], grid, device=device)
     assert not np.isfinite(dsm).any()
     assert not trust.any()
+
+
+def test_each_stage_that_the_gpu_benchmark_times_is_there(torch: Any) -> None:
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        from gpu import STAGES
+    finally:
+        sys.path.remove(BENCHMARKS)
+    for module, function in STAGES.values():
+        home = importlib.import_module(f"processes.stereo.{module}")
+        assert callable(getattr(home, function, None)), f"{module}.{function}"
