@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ def read_request(path: Path) -> dict[str, Any]:
     from processes.core.errors import InvalidInput
 
     try:
-        request = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        request = json.loads(path.read_bytes())  # in UTF-8, 16 or 32
     except OSError:
         raise InvalidInput(f"{path} cannot be read: give an OGC execute request") from None
     except (ValueError, RecursionError) as error:

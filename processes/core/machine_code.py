@@ -21,7 +21,7 @@ from numba.np import linalg
 def load_at_once() -> None:
     """Change how numba starts, in this Python.
 
-    `stereo` calls it, and no other package: `roofs` and `outlines` gained nothing measurable.
+    The packages with most kernels call it, `stereo`, `outlines` and `roofs`; once more is as good.
     """
     Cache.load_overload = _load_overload
     CPUCodeLibrary._unserialize = classmethod(_unserialize)

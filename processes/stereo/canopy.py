@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.nearest import nearest
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.view import View, glance
@@ -83,13 +84,9 @@ def raised(
     tall = measured & (above > TALL_M)
     if not tall.any():
         return dsm, crown
-    away, nearest = cv2.distanceTransformWithLabels(
-        (~tall).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    top, away = nearest(tall)
     away *= np.float32(grid.cell_m)
-    top = np.zeros(int(nearest.max()) + 1, np.float32)
-    top[nearest[tall]] = dsm[tall]
-    step = np.where(measured, np.float32(0), top[nearest] - dsm)
+    step = np.where(measured, np.float32(0), dsm.ravel()[top] - dsm)
     row, col = np.nonzero((step > STEP_M) & (away <= REACH_M))
     if not row.size:
         return dsm, crown

@@ -26,11 +26,8 @@ from processes.stereo.view import View
 
 if TYPE_CHECKING:
     import geopandas
-    from shapely import Polygon
 
 FEWEST_GCPS = 3
-KM_A_DEGREE = 111.3
-"""Of latitude, about."""
 BELOW_M, ABOVE_M = 40.0, 200.0
 """How far pits and towers may lie beyond the tie points; the matcher finds its own way there."""
 
@@ -94,8 +91,9 @@ def tie(
         ties = pointing.ties_of(views, looked, heights_m=possible, gsd_m=gsd_m)
         middle = 0.5 * sum(possible)
     if ties.count < adjust.ENOUGH:
+        shared_km2 = 1e-6 * pairs[0].ground.area * np.prod(Local(at.x, at.y).scale)
         raise NoTexture(
-            f"no common features were found on the {_area_km2(pairs[0].ground):.2g} km² that the "
+            f"no common features were found on the {shared_km2:.2g} km² that the "
             "images share: are they cloud-free, of one season, and is that enough?"
         )
     models = [v.model for v in views]
@@ -103,11 +101,6 @@ def tie(
     if dem is not None and control is None:
         tied = _lifted(views, tied, dem, dem_heights, pairs[0], gsd_m)
     return tied, _bounds(tied)
-
-
-def _area_km2(ground: Polygon) -> float:
-    lat = ground.centroid.y
-    return float(ground.area * KM_A_DEGREE**2 * np.cos(np.radians(lat)))
 
 
 def _bounds(tied: Pointing) -> tuple[float, float]:
@@ -141,13 +134,10 @@ def _lifted(
             height, ground, lon, lat
         )
     geoid = reference == "geoid"
-
-    def lifted(z: elevation.Floats) -> elevation.Floats:
-        return z + undulation_m(lon, lat) if geoid else z
-
+    level = ground + undulation_m(lon, lat) if geoid else ground
     px_per_m = pair.base_to_height / gsd_m
     even = bool(np.nanmin(ground) == np.nanmax(ground))
-    elevation.require_credible(height, lifted(ground), px_per_m, tied.off_px, even=even)
+    elevation.require_credible(height, level, px_per_m, tied.off_px, even=even)
     beside = elevation.offset(dem, lon, lat, height, geoid=geoid, void_m=void_m)
     if beside.moves:
         tied = elevation.beside(tied, beside.east_m, beside.north_m)
@@ -155,7 +145,8 @@ def _lifted(
         east, north = local.metres(lon, lat)
         lon, lat = local.degrees(east + beside.east_m, north + beside.north_m)
         ground = elevation.heights_at(dem, lon, lat, void_m)
-    lift = elevation.lift_m(height, lifted(ground), px_per_m, tied.off_px)
+        level = ground + undulation_m(lon, lat) if geoid else ground
+    lift = elevation.lift_m(height, level, px_per_m, tied.off_px)
     told = {"OROGRAPH_DEM_HEIGHTS": reference, "OROGRAPH_DEM_LIFT_M": f"{lift:.3f}"}
     if void_m is not None:
         told["OROGRAPH_DEM_VOID_M"] = f"{void_m:g}"

@@ -50,6 +50,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.nearest import nearest
 from processes.core.origin import Origin
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
@@ -141,17 +142,13 @@ def _looked_at(
     sampled = np.s_[top::every, left::every]
     near = cv2.dilate(asked.view(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
     around[sampled] = (near & sure)[sampled]
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~asked).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    above = np.zeros(int(nearest.max()) + 1, np.float32)
-    above[nearest[asked]] = high[asked]
+    beside, _ = nearest(asked)
     number = np.full(dsm.shape, -1, np.int32)
     number[around] = np.arange(np.count_nonzero(around))
     each = np.argwhere(asked), np.argwhere(around)
     lonlat = [np.stack(to_degrees(*grid.xy(*places.T))) for places in each]
     lon, lat = np.concatenate([lonlat[i] for i in (0, 0, 1, 1)], axis=1)
-    heights = np.concatenate([high[asked], low[asked], dsm[around], above[nearest[around]]])
+    heights = np.concatenate([high[asked], low[asked], dsm[around], high.ravel()[beside[around]]])
     colours = _colours(views, lon, lat, heights)
     own, others = np.split(colours, [2 * len(each[0])])
     place = np.arange(-radius, radius + 1) * (grid.cell_m / SPREAD_M)

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.nearest import nearest_filled
 from processes.terrain.blocks import block_means, repeated
 from processes.terrain.bridges import bridges
 from processes.terrain.brinks import brinks
 from processes.terrain.land import land_of
-from processes.terrain.nearest import nearest_filled
 from processes.terrain.refit import refitted
 from processes.terrain.shapes import grown
 from processes.terrain.sharp import above_ground, calmer, is_sharp, taken_back

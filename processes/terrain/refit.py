@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.terrain.nearest import nearest_filled
+from processes.core.nearest import nearest_filled
 from processes.terrain.shapes import disc, grown, larger, open_parts
 from processes.terrain.smooth import local_planes, planes
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.terrain.nearest import nearest, nearest_filled
+from processes.core.nearest import nearest, nearest_filled
 from processes.terrain.shapes import disc, grown, larger
 
 REACH_M = 1.5

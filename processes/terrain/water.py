@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.nearest import nearest
 from processes.terrain.blocks import block_extremes, block_means
-from processes.terrain.nearest import nearest
 from processes.terrain.shapes import disc, grown, larger
 from processes.terrain.smooth import planes
 
