@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_PX = 3, 384
 """A scene is judged on SAMPLES × SAMPLES windows of it."""
-STOREY_M = 2.0
-"""What differs by less is noise."""
+STOREY_M, PITS = 2.0, 0.02
+"""What differs by less is noise, and so may be this share of the cells, where nothing stands."""
 FILLED = (Origin.FILLED_OCCLUSION, Origin.FILLED_GAP)
 """Where no image pair saw the ground."""
 
@@ -64,13 +64,14 @@ class Scene:
             yield self.read(*window)
 
     def upside_down(self) -> bool:
-        """Say whether, where they differ, the surface mostly lies below the terrain."""
-        higher = lower = 0
+        """Say whether the surface mostly lies below the terrain where they differ, pits aside."""
+        known = higher = lower = 0
         for window in self._windows():
             above = self.surface.read(*window)[0] - _read(self.ground, self.grid, *window)[0]
+            known += int(np.count_nonzero(np.isfinite(above)))
             higher += int(np.count_nonzero(above > STOREY_M))
             lower += int(np.count_nonzero(above < -STOREY_M))
-        return lower > higher
+        return lower > max(higher, PITS * known)
 
     def _windows(self) -> Iterator[tuple[int, int, int, int]]:
         height, width = (min(SAMPLE_PX, size) for size in self.grid.shape)

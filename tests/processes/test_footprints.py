@@ -76,6 +76,12 @@ def test_a_surface_and_a_terrain_that_were_exchanged_are_refused(work):
         made(work, dtm, dsm)
 
 
+def test_pits_in_a_field_do_not_make_it_exchanged(work):
+    pit = shapely.box(50.0, 50.0, 58.0, 58.0)
+    found = made(work, *scene(work, [(pit, -6.0)]))
+    assert len(found) == 0
+
+
 def test_a_courtyard_is_a_hole_unless_too_small(work):
     dsm, dtm = scene(work)
     assert len(made(work, dsm, dtm).interiors.explode().dropna()) == 1
