@@ -1,15 +1,17 @@
 """Surface models beside those of CARS: what they cost and how right they are.
 
-    python tests/benchmarks/peers.py [--case village] [--rounds 3] [--cores 2] [--json FILE]
-                                     [--products DIR]   (keeps the models, and hillshades of them)
+    python tests/benchmarks/peers.py [--scene village] [--scene DIR] [--rounds 3] [--cores 2]
+                                     [--json FILE] [--products DIR]
+
+DIR is a built town (`towns.py`); --products keeps the models, and hillshades of them.
 
 Both get the same images on the same cores, in turns; CARS also a start DEM and a range of heights.
 Costs are the least of all rounds, so caches are warm from the second on; nothing else should run
 meanwhile. CARS runs in its sequential mode, its cheapest, and with one worker a core, its fastest.
 
-Built scenes are compared with their exact truth, `quarter` after the best constant shift since its
-pointing is wrong. Real images have none: there the models are compared with each other after that
-shift, and Marseille with another program's. Absent data are skipped.
+Built scenes are compared with their exact truth, those of wrong pointing after the best constant
+shift. Real images have none: there the models are compared with each other after that shift, and
+Marseille with another program's. Absent data are skipped.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from cost import Cost, measured
 from machine import measured_on
 from numpy.typing import NDArray
 from peers_picture import on_grid_of, picture
-from truth import SHARED, TESTS, Truth, on_truth, truth_of
+from truth import SHARED, Truth, mispointed, on_truth, scene_folder, scenes_here, truth_of
 
 from processes.accuracy.heights import height_figures, near_edges
 from processes.accuracy.shift import best_shift, shifted
@@ -56,11 +58,8 @@ class Case:
     pointing_off: bool = False
 
 
-VILLAGE, QUARTER = TESTS / "data/scenes/village", SHARED / "scenes/quarter"
-BUILT, STEREO = ("left.tif", "right.tif", "nadir.tif"), SHARED / "stereo"
-CASES = {
-    "village": Case(VILLAGE, BUILT[:2], "dem.tif", None, dem_on_ellipsoid=True),
-    "quarter": Case(QUARTER, BUILT, "dem.tif", None, dem_on_ellipsoid=True, pointing_off=True),
+STEREO = SHARED / "stereo"
+REAL = {
     "marseille": Case(
         STEREO / "marseille",
         ("img_01.tif", "img_03.tif", "img_02.tif"),
@@ -70,6 +69,24 @@ CASES = {
     "gizeh": Case(STEREO / "gizeh", ("img1.tif", "img2.tif"), "srtm_dir/N29E031_KHEOPS.tif"),
     "ventoux": Case(STEREO / "ventoux", ("left_image.tif", "right_image.tif"), "N44E005.hgt"),
 }
+
+
+def case_of(scene: str) -> Case:
+    """Return a real place by its name, or a built one by its name or folder."""
+    if real := REAL.get(scene):
+        return real
+    folder = scene_folder(scene)
+    images = tuple(f"{name}.tif" for name in ("left", "right", "nadir"))
+    there = tuple(image for image in images if (folder / image).exists())
+    return Case(folder, there, "dem.tif", dem_on_ellipsoid=True, pointing_off=mispointed(folder))
+
+
+def here() -> list[str]:
+    """Return the names of the scenes that are on this machine, and say which are not."""
+    real = [name for name, case in REAL.items() if (case.folder / case.images[0]).exists()]
+    for name in (name for name in REAL if name not in real):
+        print(f"{name}: no data, skipped\n")
+    return [*scenes_here(), *real]
 
 
 def contenders(case: Case, cores: int) -> dict[str, Callable[[Path], tuple[list[str], Path]]]:
@@ -188,7 +205,7 @@ def markdown(name: str, found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--scene", action="append", help="its name or folder")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--json", type=Path, help="where to write every figure")
@@ -200,12 +217,10 @@ def main() -> None:
     print(f"{where}\n")
     peers_cars.install()
     with tempfile.TemporaryDirectory() as scratch:
-        for name in args.case or CASES:
-            if not (CASES[name].folder / CASES[name].images[0]).exists():
-                print(f"{name}: no data, skipped\n")
-                continue
-            folder = ((args.products or Path(scratch)) / name).resolve()
-            found = report["cases"][name] = benchmark(CASES[name], folder, args.rounds, cores)
+        for name in args.scene or here():
+            case = case_of(name)
+            folder = ((args.products or Path(scratch)) / case.folder.name).resolve()
+            found = report["cases"][name] = benchmark(case, folder, args.rounds, cores)
             print(markdown(name, found), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(report, indent=1))

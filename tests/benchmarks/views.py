@@ -39,10 +39,10 @@ import numpy as np
 import rasterio
 from machine import measured_on
 from numpy.typing import NDArray
-from peers import CASES, CELL_M
+from peers import CELL_M, REAL, case_of, here
 from peers_picture import on_grid_of
 from pyproj import Transformer
-from truth import on_truth, scene_folder, truth_of
+from truth import on_truth, truth_of
 
 from processes.accuracy.claims import CLAIM, kept
 from processes.accuracy.heights import height_figures, near_edges
@@ -72,13 +72,11 @@ Figure = Callable[[Compared, Mask], float]
 
 def images_of(name: str) -> tuple[dict[str, Any], Path]:
     """Return the images of a scene by short names, as inputs, and its folder."""
-    if (case := CASES.get(name)) and case.other:
-        paths = [case.folder / image for image in case.images]
-        return {path.stem: {"href": str(path)} for path in paths}, case.folder
-    folder = scene_folder(name)
-    items = sorted(folder.glob("*.json"))
-    paths = [folder / f"{image}.json" for image in ("left", "right", "nadir")]
-    return {path.stem: {"href": str(path)} for path in paths if path in items}, folder
+    case = case_of(name)
+    paths = [case.folder / image for image in case.images]
+    if name not in REAL:  # by its Item, which says more than the image does
+        paths = [path.with_suffix(".json") for path in paths]
+    return {path.stem: {"href": str(path)} for path in paths}, case.folder
 
 
 def models(images: dict[str, Any], out: Path) -> dict[str, Path]:
@@ -224,7 +222,7 @@ def benchmark(name: str, out: Path) -> list[dict[str, Any]]:
     if (folder / "truth").is_dir():
         compared, parts, cell_m = built(folder, made)
     else:
-        reference = CASES[name].other
+        reference = REAL[name].other
         assert reference is not None
         (compared, parts), cell_m = real(folder / reference, made), CELL_M
     three, *pairs = compared
@@ -260,7 +258,7 @@ def main() -> None:
     report: dict[str, Any] = {"measured": measured_on(), "scenes": {}}
     print(f"{report['measured']}\n")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in args.scene or [name for name in SCENES if CASES[name].folder.is_dir()]:
+        for name in args.scene or [name for name in here() if name in SCENES]:
             rows = benchmark(name, (args.products or Path(scratch)).resolve())
             report["scenes"][name] = rows
             print(markdown(name, rows), flush=True)
