@@ -13,7 +13,6 @@ now and then leaves Celery deaf. Each process dies with its parent, however that
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -22,7 +21,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -31,14 +29,13 @@ from typing import Any
 import psutil
 import psycopg
 from celery import Celery
-from celery.platforms import SecurityWarning
-from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError as BrokerDown
 from pydantic import ValidationError
 
 from workers import leases
-from workers.app import TASK, celery_app, enqueue
-from workers.offline import go_offline
+from workers.app import celery_app, enqueue
+from workers.family import end, living
+from workers.pool import compute
 from workers.settings import WorkerSettings
 from workers.sweep import EVERY_S, sweep
 
@@ -47,7 +44,6 @@ DISMISSED_GRACE_S = 5.0
 CELERY_RESTART_S = 2.0
 DEAF_S = 20.0
 """A message waits no longer for a pool that does nothing; starting one takes a few seconds."""
-PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("orograph.worker")
 
@@ -69,57 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"orograph worker: set {wrong}", file=sys.stderr)
         return 2
     if arguments and arguments[0] == "--pool":
-        return _compute(settings, arguments[1])
+        return compute(settings, arguments[1])
     if arguments and arguments[0] == "--check":
         return _checked(settings)
     return _guard(settings)
-
-
-# -- the computing side
-
-
-def _compute(settings: WorkerSettings, name: str) -> int:
-    die_with_parent(signal.SIGKILL)
-    go_offline()
-    app = celery_app(settings.broker_url)
-
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types
-    def orograph_run_job(job_id: str) -> None:
-        from workers.tasks import run_job
-
-        run_job(job_id, settings, name)
-
-    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
-    def a_child_starts(**_: object) -> None:
-        die_with_parent(signal.SIGKILL)
-        # Here and not in the parent: these libraries have threads, and who forks has none.
-        import workers.tasks  # noqa: F401 – so that the first job does not wait for it
-
-    # a message is a job's id in JSON: who may send one gains nothing from our account
-    warnings.filterwarnings("ignore", category=SecurityWarning)
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=prefork",
-            f"--concurrency={settings.at_once}",
-            f"--queues={','.join(settings.queues)}",
-            f"--hostname={name}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            "--loglevel=WARNING",
-        ]
-    )
-    return 0
-
-
-def die_with_parent(how: signal.Signals) -> None:
-    """Ask the kernel to end this process when its parent ends (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
-
-
-# -- the watching side
 
 
 def _guard(settings: WorkerSettings) -> int:
@@ -137,7 +86,7 @@ def _guard(settings: WorkerSettings) -> int:
         while not stopped:
             if celery is not None and silence.too_long():
                 log.error("messages wait, but Celery takes none: ending it")
-                _end(celery)
+                end(celery)
             if celery is None or celery.poll() is not None:
                 if celery is not None:
                     log.error("Celery ended with code %s: starting it again", celery.returncode)
@@ -151,7 +100,7 @@ def _guard(settings: WorkerSettings) -> int:
             stopped.wait(TURN_S)
     finally:
         if celery is not None:
-            _end(celery)
+            end(celery)  # at once: steps already done are kept, so little is lost
         turns.take(lambda connection: leases.release(connection, name))
         turns.take(lambda connection: leases.disappear(connection, name))
     return 0
@@ -235,19 +184,19 @@ class Stopped:
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not on after the signal."""
-        end = time.monotonic() + seconds
-        while not self._stopped and time.monotonic() < end:
+        until = time.monotonic() + seconds
+        while not self._stopped and time.monotonic() < until:
             time.sleep(0.05)
 
 
 def watch(connection: psycopg.Connection[Any], worker: str, celery_pid: int) -> None:
     """Renew the leases of jobs whose process lives, end the others, end what nobody wants."""
     held = leases.held(connection, worker)
-    living = held & set(_living(celery_pid))
-    leases.renew(connection, worker, sorted(living))
-    leases.expire(connection, worker, sorted(held - living))
+    alive = held & set(living(celery_pid))
+    leases.renew(connection, worker, sorted(alive))
+    leases.expire(connection, worker, sorted(held - alive))
     for pid in leases.unwanted(connection, worker, DISMISSED_GRACE_S):
-        if pid in living:
+        if pid in alive:
             log.info("process %s still computes a dismissed job: ending it", pid)
             os.kill(pid, signal.SIGKILL)
 
@@ -283,34 +232,6 @@ def _messages(app: Celery, queue: str) -> int:
             queue=queue, durable=True, auto_delete=False
         )
         return int(declared.message_count)
-
-
-def _living(parent: int) -> list[int]:
-    """Return the processes below and including *parent* that run."""
-    try:
-        family = [process := psutil.Process(parent), *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-    return [member.pid for member in family if _runs(member.pid)]
-
-
-def _runs(pid: int) -> bool:
-    """Say whether a process computes still; one that ended may long be listed, as in a container
-    whose first process is slow to take note."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _end(celery: subprocess.Popen[bytes]) -> None:
-    """End Celery and its children at once: steps already done are kept, so little is lost."""
-    family = _living(celery.pid)
-    celery.kill()
-    celery.wait()
-    end = time.monotonic() + 5
-    while any(map(_runs, family)) and time.monotonic() < end:
-        time.sleep(0.02)
 
 
 def _checked(settings: WorkerSettings) -> int:

@@ -53,8 +53,8 @@ def alone(database: str, new_bench: NewBench, tmp_path: Path) -> Iterator[Any]:
 def test_a_job_is_run_and_its_results_are_in_its_row(shared: Any) -> None:
     job = shared.until(shared.send(message="hello"), "successful", "failed")
     assert (job.status, job.results, job.key) == ("successful", {"message": "hello"}, None)
-    lines = [line for line in shared.log().splitlines() if job.id in line]
-    assert lines[0].endswith(f"INFO orograph.job: job {job.id}: echo, attempt 1")
+    said = [line for line in shared.log().splitlines() if f"orograph.job: job {job.id}" in line]
+    assert said[0].endswith(f"INFO orograph.job: job {job.id}: echo, attempt 1")
 
 
 def test_a_worker_says_whether_it_is_well(shared: Any) -> None:
