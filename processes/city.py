@@ -241,7 +241,7 @@ def _predicted(promised: Expected) -> dict[str, Any]:
     from processes.accuracy.surfaces import predicted
 
     said = predicted(promised)
-    classes, heights = said["classes"], said["figures"]["predicted"]
+    classes, heights = said.classes, said.figures["predicted"]
     shown = ("rmse_m", "nmad_m", "le90_m", "completeness_1m")
     return {
         **{name: round(heights[name], 4) for name in shown},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from processes.accuracy.claims import LEVELS, held_at_levels, kept, kept_by_class
 from processes.accuracy.classes import asprs_predicted, citygml_lod
 from processes.accuracy.expected import Expected
+from processes.accuracy.finding import Finding
 from processes.accuracy.heights import (
     HeightFigures,
     figures_by_class,
@@ -34,7 +35,7 @@ def compared(
     classes: NDArray[np.integer] | None,
     names: Mapping[int, str],
     said: Callable[[str], None],
-) -> tuple[dict[str, Any], Heights]:
+) -> tuple[Finding, Heights]:
     """Return what a report says of two rasters, and the map of differences.
 
     *claims_m*: the error that the product claims, at the same places. *classes*: a code for each
@@ -50,20 +51,20 @@ def compared(
     shift = best_shift(pair.product, pair.reference, pair.cell_m)
     dz_moved = shifted(pair.product, shift, pair.cell_m) - pair.reference
     moved = height_figures(dz_moved, counted)
-    found: dict[str, Any] = {
-        "how": f"{pair.how} Voids of the product count as failures.",
-        "figures": {
+    found = Finding(
+        how=f"{pair.how} Voids of the product count as failures.",
+        figures={
             "as_is": asdict(figures),
             "within_rim": asdict(inner),
             "best_shift": asdict(shift),
             "after_shift": asdict(moved),
         },
-        "classes": {
+        classes={
             "citygml_lod_by_height": citygml_lod(0.0, figures.rmse_m),
             "asprs_vertical": {"class_cm": None, "name": "none", "reason": NOT_POINTS},
         },
-        "tiles": height_tiles(figures),
-        "tables": {
+        tiles=height_tiles(figures),
+        tables={
             "Height errors": {
                 "as it is": asdict(figures),
                 "within the product's rim": asdict(inner),
@@ -71,7 +72,7 @@ def compared(
             },
             "Best constant shift, to add to the product": asdict(shift),
         },
-        "plots": [
+        plots=[
             error_map(dz, title="Error", caption="Product minus reference; voids are grey."),
             histogram(
                 dz,
@@ -86,7 +87,7 @@ def compared(
                 caption="Share of all reference cells within each error.",
             ),
         ],
-    }
+    )
     if classes is not None:
         _add_classes(found, dz, classes, dict(names), counted)
     if claims_m is not None:
@@ -96,19 +97,19 @@ def compared(
 
 
 def _add_classes(
-    found: dict[str, Any],
+    found: Finding,
     dz: Heights,
     classes: NDArray[np.integer],
     names: dict[int, str],
     counted: NDArray[np.bool_],
 ) -> None:
     rows = figures_by_class(dz, classes, names, counted)
-    found["figures"]["by_class"] = {name: asdict(row) for name, row in rows.items()}
-    found["tables"]["Height errors by class, as it is"] = found["figures"]["by_class"]
+    found.figures["by_class"] = {name: asdict(row) for name, row in rows.items()}
+    found.tables["Height errors by class, as it is"] = found.figures["by_class"]
 
 
 def _add_claims(
-    found: dict[str, Any],
+    found: Finding,
     as_is: tuple[Heights, Heights],
     after: tuple[Heights, Heights],
     classes: NDArray[np.integer] | None,
@@ -122,10 +123,10 @@ def _add_claims(
         by_class = kept_by_class(*after, classes, names)
         figures["by_class"] = {name: asdict(row) for name, row in by_class.items()}
         rows |= {f"{name}, after the shift": asdict(row) for name, row in by_class.items()}
-    found["figures"]["confidence"] = figures
-    found["tables"]["Cells within the error that nine in ten should stay below"] = rows
+    found.figures["confidence"] = figures
+    found.tables["Cells within the error that nine in ten should stay below"] = rows
     if kept_after.cells:
-        found["plots"].append(
+        found.plots.append(
             calibration(
                 LEVELS,
                 {"as it is": held_at_levels(*as_is), "after the shift": held_at_levels(*after)},
@@ -136,7 +137,7 @@ def _add_claims(
         )
 
 
-def predicted(found: Expected) -> dict[str, Any]:
+def predicted(found: Expected) -> Finding:
     """Return what a report says of a surface model by its confidence alone."""
     figures = asdict(found.figures)
     for unknown in ("bias_m", "median_m", "void_share"):
@@ -148,33 +149,33 @@ def predicted(found: Expected) -> dict[str, Any]:
         if found.level_m is not None
         else "as far as what it was set by, which the classes leave out"
     )
-    return {
-        "how": "Predicted, not measured: there is no reference. The figures follow from the error "
+    return Finding(
+        how="Predicted, not measured: there is no reference. The figures follow from the error "
         "that each cell's confidence claims, as errors lie on scenes whose truth is known. They "
         f"are of heights beside each other; the whole model may be too high or too low by {level}.",
-        "figures": {
+        figures={
             "predicted": figures,
             "level_error_m": found.level_m,
             "rmse_with_level_m": found.rmse_m,
         },
-        "classes": {
+        classes={
             "citygml_lod_by_height": lod,
             "asprs_vertical": asdict(asprs),
             "predicted": True,
         },
-        "tiles": {
+        tiles={
             f"predicted_{name}": figures[name]
             for name in ("completeness_1m", "nmad_m", "rmse_m", "le90_m")
         }
         | {"level_error_m": found.level_m},
-        "tables": {
+        tables={
             "Predicted height errors": {"predicted": figures},
             "Predicted accuracy classes": {
                 "ASPRS 2024": asprs.name,
                 "CityGML level by height": f"{lod} (predicted)",
             },
         },
-        "plots": [
+        plots=[
             claims(
                 found.claims_m,
                 found.share,
@@ -182,7 +183,7 @@ def predicted(found: Expected) -> dict[str, Any]:
                 caption="Nine cells in ten stay below their claim.",
             )
         ],
-    }
+    )
 
 
 def height_tiles(figures: HeightFigures) -> dict[str, Any]:
