@@ -7,32 +7,28 @@ the ground is refitted robustly and spanned across everything that stands on it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from processes.core.errors import InvalidInput, NoGround, UnknownCrs
+from processes.core.errors import InvalidInput, UnknownCrs
+from processes.core.origin import Ground
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
 
 LARGEST_BLOCK = 1792
-COARSE_CELLS = 16_000_000
-"""The one lattice held whole in memory never has more cells than this."""
 SPAN_MARGIN_M, FINE_MARGIN_M = 60.0, 30.0
 """So far a block sees beyond itself: to span its ground, and to span it about the coarse whole."""
 WIDEST_SEEN = 0.6
 """Share of the widest object that a block sees beyond itself: more than the radius that decides."""
-EMPTY, SEEN, UNDER, BRIDGE, VOID, WATER = 0, 1, 2, 3, 4, 5
-MASK_VALUES = {
-    "0": "outside",
-    "1": "ground seen",
-    "2": "under objects",
-    "3": "under a bridge",
-    "4": "void",
-    "5": "water",
+MEANINGS = {
+    Ground.OUTSIDE: "outside",
+    Ground.SEEN: "ground seen",
+    Ground.UNDER_OBJECT: "under objects",
+    Ground.UNDER_BRIDGE: "under a bridge",
+    Ground.VOID: "void",
+    Ground.WATER: "water",
 }
 STRIP_ROWS = 512
 SAMPLED_CELLS = 2_000_000
@@ -73,11 +69,10 @@ class DtmOutputs(Outputs):
 
 def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
     """Find the ground in blocks, span it coarsely over everything, then finely in blocks."""
+    from processes.terrain.base import base_of
     from processes.terrain.ground import ground_and_bridges
-    from processes.terrain.sharp import calmer, taken_back
-    from processes.terrain.smooth import at_cells
-    from processes.terrain.span import spanned_about
-    from processes.terrain.water import shores, water_cells
+    from processes.terrain.model import modelled
+    from processes.terrain.sharp import taken_back
 
     surface = work.open_raster(inputs.dsm)  # once: what is unpacked then stays at hand
     grid = metric_grid(surface)
@@ -121,39 +116,36 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
         )
     work.progress(0.6, "joining the ground")
     marked = work.open_raster(inputs.water) if inputs.water else None
-    base = _base(work.open_raster(seen), surface, marked, cell_m)
+    base = base_of(work.open_raster(seen), surface, marked, cell_m)
 
     def models(
         ground: Raster, dsm: Raster, bridge: Raster, *marks: Raster
     ) -> tuple[Raster, Raster, Raster]:
-        inner, (row0, col0) = _inside(dsm.grid, grid)
-        shape = dsm.values[inner].shape
-        if not sharp:
-            ground.values[inner] = calmer(ground.values[inner], cell_m)
-        wet = np.zeros(dsm.values.shape, bool)
-        level = base.water.at(base.water.level, row0, col0, shape)
-        core = base.water.at(base.water.core, row0, col0, shape)
-        wet[inner] = water_cells(dsm.values[inner], ground.values[inner], level, core)
-        for mark in marks:
-            wet[inner] |= (mark.values[inner] > 0) & np.isfinite(level)
-        wet &= ~(bridge.values > 0)
-        ground.values[inner][wet[inner]] = level[wet[inner]]
-        if wet.any():
-            edge = shores(dsm.values[inner], ground.values[inner], wet[inner], cell_m)
-            ground.values[inner][edge] = dsm.values[inner][edge]
-        near = at_cells(base.heights, base.step, shape, row0=row0, col0=col0)
-        known = at_cells(base.covered, base.step, shape, row0=row0, col0=col0) >= 0.5
-        bare = spanned_about(ground.values[inner], near)
+        inner, at = _inside(dsm.grid, grid)
+        marked = marks[0].values[inner] > 0 if marks else None
         dtm = np.full(dsm.values.shape, np.nan, np.float32)
-        dtm[inner] = np.where(known | np.isfinite(dsm.values[inner]), bare, np.nan)
-        mask = _origins(dtm, ground.values, dsm.values, bridge.values > 0, wet)
+        mask = np.full(dsm.values.shape, Ground.OUTSIDE, np.uint8)
+        dtm[inner], mask[inner] = modelled(
+            ground.values[inner],
+            dsm.values[inner],
+            bridge.values[inner] > 0,
+            marked,
+            base,
+            at,
+            cell_m,
+            sharp=sharp,
+        )
         return (
             Raster(_short(dtm), dsm.grid),
             Raster(_short(dsm.values - dtm), dsm.grid),
             Raster(mask, dsm.grid),
         )
 
-    tags = {"OROGRAPH_VALUES": json.dumps(MASK_VALUES)}
+    tags = {
+        "OROGRAPH_VALUES": json.dumps(
+            {str(int(code)): meaning for code, meaning in MEANINGS.items()}
+        )
+    }
     layers = (
         Layer("dtm"),
         Layer("ndsm"),
@@ -178,22 +170,6 @@ def _short(heights: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.rint(heights * np.float32(PER_METRE)) / PER_METRE, np.float32)
 
 
-def _origins(
-    dtm: NDArray[np.float32],
-    seen: NDArray[np.float32],
-    dsm: NDArray[np.float32],
-    bridge: NDArray[np.bool_],
-    wet: NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """Return where each height of *dtm* comes from, as `DtmOutputs.terrain_mask` says."""
-    mask = np.where(np.isfinite(dsm), np.uint8(UNDER), np.uint8(VOID))
-    mask[np.isfinite(seen)] = SEEN
-    mask[bridge] = BRIDGE
-    mask[wet] = WATER
-    mask[np.isnan(dtm)] = EMPTY
-    return mask
-
-
 def metric_grid(surface: RasterSource) -> Grid:
     """Return the lattice of a one-band raster in a projected CRS in metres."""
     from pyproj import CRS
@@ -212,37 +188,6 @@ def metric_grid(surface: RasterSource) -> Grid:
     return surface.grid
 
 
-@dataclass(frozen=True)
-class Water:
-    """The water of the whole area on a coarse lattice, *step* cells of the fine one to a cell."""
-
-    level: NDArray[np.float32]
-    """Metres, also a little beyond the shore; NaN far from water."""
-    core: NDArray[np.uint8]
-    """1 where there is water, 2 where there is nothing else."""
-    step: int
-
-    def at(
-        self, values: NDArray[Any], row0: int, col0: int, shape: tuple[int, ...]
-    ) -> NDArray[Any]:
-        """Return *values* at the fine cells of a window."""
-        row = np.arange(row0, row0 + shape[0]) // self.step
-        col = np.arange(col0, col0 + shape[1]) // self.step
-        wide = values[row[0] : row[-1] + 1].take(col, axis=1)
-        return np.asarray(wide.take(row - row[0], axis=0))
-
-
-@dataclass(frozen=True)
-class Base:
-    """The whole terrain on a coarse lattice, *step* cells of the fine one to a cell."""
-
-    heights: NDArray[np.float32]
-    covered: NDArray[np.float32]
-    """1 where the terrain may be claimed, 0 beyond the rim of what was observed."""
-    step: int
-    water: Water
-
-
 def _sharp(ground: RasterSource, surface: RasterSource, cell_m: float) -> bool:
     """Return whether the surface is sharp, by strips spread over the whole area."""
     from processes.terrain.sharp import above_ground, is_sharp
@@ -252,45 +197,6 @@ def _sharp(ground: RasterSource, surface: RasterSource, cell_m: float) -> bool:
     strips = [(row0, 0, min(STRIP_ROWS, rows - row0), cols) for row0 in range(0, rows, every)]
     above = [above_ground(ground.read(*s)[0], surface.read(*s)[0], cell_m) for s in strips]
     return is_sharp(np.concatenate(above))
-
-
-def _base(
-    ground: RasterSource, surface: RasterSource, marked: RasterSource | None, cell_m: float
-) -> Base:
-    """Read the seen ground strip by strip and span it coarsely. Raises NoGround."""
-    from processes.terrain.coverage import covered
-    from processes.terrain.span import coarse_means, coarse_step, land
-    from processes.terrain.water import joined, reached, survey, water_levels
-
-    _, rows, cols = surface.shape
-    half = max(1, coarse_step(cell_m) // 2)
-    while (rows // half) * (cols // half) > COARSE_CELLS:
-        half *= 2
-    step = 2 * half
-    strip = step * max(1, STRIP_ROWS // step)
-    means, observed, held = [], [], []
-    for row0 in range(0, rows, strip):
-        height = min(strip, rows - row0)
-        seen = ground.read(row0, 0, height, cols)[0]
-        dsm = surface.read(row0, 0, height, cols)[0]
-        wet = marked.read(row0, 0, height, cols)[0] if marked else None
-        means.append(coarse_means(seen, step))
-        observed.append(np.isfinite(coarse_means(dsm, step)))
-        held.append(survey(dsm, seen, wet, half))
-    coarse = np.concatenate(means)
-    if not np.isfinite(coarse).any():
-        raise NoGround("the surface model shows no ground: is it empty, or of a single roof?")
-    known = covered(np.concatenate(observed), step * cell_m)
-    heights = land(coarse, step * cell_m)
-    all_held = joined(held)
-    shape = all_held.known.shape
-    twice = np.ix_(np.arange(shape[0]) // 2, np.arange(shape[1]) // 2)
-    level, core = water_levels(all_held, heights[twice], known[twice], half * cell_m)
-    if core.any():
-        wet_means = coarse_means(level, 2)
-        heights = land(np.where(np.isfinite(wet_means), wet_means, coarse), step * cell_m)
-    water = Water(reached(level), core, half)
-    return Base(heights, known.astype(np.float32), step, water)
 
 
 def _inside(window: Grid, whole: Grid) -> tuple[tuple[slice, slice], tuple[int, int]]:

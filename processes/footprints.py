@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from processes.core.errors import InvalidInput
+from processes.core.origin import Ground
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource, offset
 from processes.semantics.scene import Scene, corner, opened, piece
@@ -43,8 +44,6 @@ FLOOR_M = 2.2
 """What is lower was filled from the ground, where it was filled."""
 BUILDING_CODE = 1
 """What process segment writes where a building is."""
-BRIDGE_CODE = 3
-"""What process dtm writes in `terrain_mask` where a bridge is."""
 
 
 class FootprintsInputs(Inputs):
@@ -190,7 +189,8 @@ def _decks(
     row0, col0 = offset(origins, scene.grid)
 
     def decks(row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
-        return np.asarray(origins.read(row + row0, col + col0, height, width)[0] == BRIDGE_CODE)
+        codes = origins.read(row + row0, col + col0, height, width)[0]
+        return np.asarray(codes == Ground.UNDER_BRIDGE)
 
     return decks
 

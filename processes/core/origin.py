@@ -1,4 +1,4 @@
-"""Where heights come from: what process dsm writes in `ortho_mask`, and others read there."""
+"""Where heights come from: what `dsm` writes in `ortho_mask`, `dtm` in `terrain_mask`."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ class Origin(IntEnum):
     INTERPOLATED = 4
     EMPTY = 5
     CROWN = 6
+
+
+class Ground(IntEnum):
+    """Where the height of the terrain comes from."""
+
+    OUTSIDE = 0
+    SEEN = 1
+    UNDER_OBJECT = 2
+    UNDER_BRIDGE = 3
+    VOID = 4
+    WATER = 5

@@ -5,8 +5,9 @@ import pytest
 import rasterio
 from scipy import ndimage
 
+from processes.core.origin import Ground
 from processes.core.raster import Grid, Raster
-from processes.dtm import DTM, WATER, DtmInputs
+from processes.dtm import DTM, DtmInputs
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
@@ -28,7 +29,7 @@ def made(tmp_path):
             inputs["water"] = work.write_raster("water", Raster(water.astype(np.float32), GRID))
         outputs = DTM.run(DtmInputs(**inputs), work)
         with rasterio.open(outputs.dtm.href) as dtm, rasterio.open(outputs.terrain_mask.href) as m:
-            return dtm.read(1), m.read(1) == WATER
+            return dtm.read(1), m.read(1) == Ground.WATER
 
     return run
 
