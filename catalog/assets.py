@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isnan, sqrt
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.footprint_table import somewhere
+from processes.core.codes import meanings
 from processes.core.process import GEOPARQUET
 from processes.core.raster import Grid
 
@@ -107,7 +107,7 @@ def _with_raster(facts: AssetFacts, path: Path) -> AssetFacts:
             facts,
             grid=Grid(crs, file.transform, file.height, file.width),
             bands=tuple(_band(file, index) for index in file.indexes),
-            classes=classes(file.tags().get("OROGRAPH_VALUES")),
+            classes=meanings(file.tags()) or None,
             colours=_colours(file),
             footprint=_traced(file),
         )
@@ -143,12 +143,6 @@ def _band(file: Any, index: int) -> Band:
         stddev=sqrt(max(squares / count - shift**2, 0.0)),
         valid_percent=100.0 * count / (file.height * file.width),
     )
-
-
-def classes(text: str | None) -> Mapping[int, str] | None:
-    """Return the classes that tag OROGRAPH_VALUES names, as "0 outside, 1 measured"."""
-    found = re.findall(r"(\d+) ([^,]+)", text or "")
-    return {int(number): name.strip() for number, name in found} or None
 
 
 def _colours(file: Any) -> Mapping[int, str] | None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from processes.core.area import Area, shape_of
+from processes.core.codes import tagged
 from processes.core.errors import InvalidInput, NoTexture, TooFewImages, UnknownCrs
+from processes.core.origin import Origin
 from processes.core.process import (
     Asset,
     ImageRefs,
@@ -53,6 +55,15 @@ MARGIN_M, MARGIN_PX = 30.0, 60
 of a dense town differ from those of one block (1 in 7000 by 5 cm or more, filled ones 1 in 3000);
 20 m is a little short for slopes that are looked at twice.
 """
+MEANINGS: dict[int, str] = {
+    Origin.OUTSIDE: "outside",
+    Origin.SEEN: "measured",
+    Origin.FILLED_OCCLUSION: "filled occlusion",
+    Origin.FILLED_GAP: "filled gap",
+    Origin.INTERPOLATED: "interpolated",
+    Origin.EMPTY: "empty",
+    Origin.CROWN: "filled crown",
+}
 
 
 class DsmInputs(Inputs):
@@ -321,7 +332,6 @@ def _kernel(
     def kernel(grid: Grid) -> Sequence[Raster | Points]:
         import numpy as np
 
-        from processes.core.origin import Origin
         from processes.stereo.cloud import Measured, cloud
         from processes.stereo.surface import cells_inside, surface
 
@@ -381,10 +391,6 @@ def _layers(
     }
     if isfinite(tied.control_px):
         facts["OROGRAPH_CONTROL_RESIDUAL_PX"] = f"{tied.control_px:.3f}"
-    origins = (
-        "0 outside, 1 measured, 2 filled occlusion, 3 filled gap, 4 interpolated, 5 empty, "
-        "6 filled crown"
-    )
     return [
         Layer("dsm", band_names=["height"], tags=facts),
         Layer(
@@ -392,9 +398,7 @@ def _layers(
             band_names=["error_90_m"],
             tags={"OROGRAPH_M_PER_PX": f"{px_m:.4f}"} | facts,
         ),
-        Layer(
-            "ortho_mask", "uint8", band_names=["origin"], tags={"OROGRAPH_VALUES": origins} | facts
-        ),
+        Layer("ortho_mask", "uint8", band_names=["origin"], tags=tagged(MEANINGS) | facts),
     ]
 
 

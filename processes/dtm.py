@@ -6,12 +6,11 @@ the ground is refitted robustly and spanned across everything that stands on it.
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from processes.core.codes import tagged
 from processes.core.errors import InvalidInput, UnknownCrs
 from processes.core.origin import Ground
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
@@ -22,7 +21,7 @@ SPAN_MARGIN_M, FINE_MARGIN_M = 60.0, 30.0
 """So far a block sees beyond itself: to span its ground, and to span it about the coarse whole."""
 WIDEST_SEEN = 0.6
 """Share of the widest object that a block sees beyond itself: more than the radius that decides."""
-MEANINGS = {
+MEANINGS: dict[int, str] = {
     Ground.OUTSIDE: "outside",
     Ground.SEEN: "ground seen",
     Ground.UNDER_OBJECT: "under objects",
@@ -141,15 +140,10 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
             Raster(mask, dsm.grid),
         )
 
-    tags = {
-        "OROGRAPH_VALUES": json.dumps(
-            {str(int(code)): meaning for code, meaning in MEANINGS.items()}
-        )
-    }
     layers = (
         Layer("dtm"),
         Layer("ndsm"),
-        Layer("terrain_mask", "uint8", band_names=["origin"], tags=tags),
+        Layer("terrain_mask", "uint8", band_names=["origin"], tags=tagged(MEANINGS)),
     )
     dtm, ndsm, mask = work.map_layers(
         layers,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from processes.core.codes import meanings
 from processes.core.errors import InvalidInput
 from processes.core.process import HTML, JSON, Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Raster, RasterSource
@@ -269,10 +270,9 @@ def _confidence(asset: Asset, work: Workspace) -> RasterSource:
 
 
 def _meanings(source: RasterSource, codes: NDArray[np.int64]) -> dict[int, str]:
-    """Return what codes mean, as the file says: tag OROGRAPH_VALUES, "0 outside, 1 measured"."""
-    said = source.tags.get("OROGRAPH_VALUES", "")
-    named = dict(part.strip().split(" ", 1) for part in said.split(",") if " " in part.strip())
-    return {int(code): named.get(str(code), f"code {code}") for code in codes}
+    """Return what codes mean, as the file says."""
+    named = meanings(source.tags)
+    return {int(code): named.get(int(code), f"code {code}") for code in codes}
 
 
 def _buildings(asset: Asset, work: Workspace) -> geopandas.GeoDataFrame:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from processes.core.codes import tagged
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Raster
 from processes.semantics.scene import corner, opened, piece
@@ -81,7 +82,7 @@ def run(inputs: SegmentInputs, work: Workspace) -> SegmentOutputs:
         "classes",
         dtype="uint8",
         band_names=["class"],
-        tags={"OROGRAPH_VALUES": ", ".join(f"{code} {name}" for code, name in CODES.items())},
+        tags=tagged(CODES),
         colours=COLOURS,
     )
     made = work.map_blocks(

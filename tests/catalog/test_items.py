@@ -18,7 +18,7 @@ from shapely import transform
 from shapely.geometry import box, shape
 
 from catalog.addresses import ROOT, absolute
-from catalog.assets import AssetFacts, classes, in_degrees, measure, measured
+from catalog.assets import AssetFacts, in_degrees, measure, measured
 from catalog.items import bbox, place, product_item
 from catalog.origins import Made, Source
 from processes.core.process import TILESET
@@ -339,11 +339,6 @@ def test_a_footprint_has_no_specks_or_pinholes() -> None:
     assert found["type"] == "Polygon"
     assert len(found["coordinates"]) == 1
     assert in_degrees(box(0, 0, 0, 0), "EPSG:32631", tolerance=1) is None
-
-
-def test_classes_are_read_from_their_tag() -> None:
-    assert classes("0 outside, 12 filled gap") == {0: "outside", 12: "filled gap"}
-    assert classes(None) is None
 
 
 def test_a_box_holds_every_kind_of_geometry() -> None:

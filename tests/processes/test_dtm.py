@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import rasterio
 
+from processes.core.codes import meanings
 from processes.core.errors import InvalidInput, NoGround, UnknownCrs
+from processes.core.origin import Ground
 from processes.core.raster import Grid, Raster
 from processes.dtm import DTM, DtmInputs
 from workers.reader import Reader
@@ -79,6 +81,7 @@ def test_the_mask_says_where_the_terrain_comes_from(work):
     outputs = DTM.run(DtmInputs(dsm=asset), work)
     with rasterio.open(outputs.terrain_mask.href) as file, rasterio.open(outputs.dtm.href) as dtm:
         mask, ground = file.read(1), dtm.read(1)
+        assert meanings(file.tags())[Ground.UNDER_BRIDGE] == "under a bridge"
     np.testing.assert_array_equal(mask == 0, np.isnan(ground))
     assert (mask[110:150, 110:150] == 4).all()
     assert mask[50, 20] == 1
