@@ -18,7 +18,8 @@ from pydantic import Field
 
 from processes.core.area import Area, shape_of
 from processes.core.codes import tagged
-from processes.core.errors import InvalidInput, NoTexture, TooFewImages, UnknownCrs
+from processes.core.crs import for_arrays, metric_crs, utm_zone
+from processes.core.errors import InvalidInput, NoTexture, TooFewImages
 from processes.core.origin import Origin
 from processes.core.process import (
     Asset,
@@ -34,7 +35,7 @@ from processes.core.raster import Grid, Image, Points, Raster, RasterSource
 
 if TYPE_CHECKING:
     from processes.stereo.adjust import Pointing
-    from processes.stereo.scene import Floats, Plane, Scene
+    from processes.stereo.scene import Scene
     from processes.stereo.view import View
 
 SPARSE = 1.5
@@ -229,28 +230,6 @@ def _require_texture(image: Image) -> None:
     raise NoTexture(f"{image.id} is constant: there is nothing to match")
 
 
-def metric_crs(text: str) -> str:
-    """Return a projected, metric reference system in its shortest form. Raises UnknownCrs."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS.from_user_input(text)
-    except CRSError:
-        raise UnknownCrs(f"crs {text[:60]!r} is unknown: give one such as EPSG:32631") from None
-    crs = crs.to_2d() if len(crs.axis_info) == 3 else crs
-    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
-        raise UnknownCrs(f"crs {text[:60]!r} is not a projection in metres: use one such as UTM")
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt())
-
-
-def utm_zone(lon: float, lat: float) -> str:
-    """Return the UTM zone of a place."""
-    zone = min(int((lon + 180.0) % 360.0 // 6) + 1, 60)
-    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
-
-
 def plan(
     views: Sequence[View],
     tied: Pointing,
@@ -294,25 +273,12 @@ def plan(
         height_m=float(levels[1]),
         gsd_m=gsd_m,
         step_m=min(gsd_m, SPARSE * cell_m),
-        to_plane=_for_arrays(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
-        to_degrees=_for_arrays(
+        to_plane=for_arrays(Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform),
+        to_degrees=for_arrays(
             degrees_near(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform, middle.x)
         ),
     )
     return scene, Grid.covering(on_plane(scene, seen).bounds, cell_m, crs)
-
-
-def _for_arrays(transform: Plane) -> Plane:
-    """Return a transformation that takes an array of one point for an array, not for a number."""
-    import numpy as np
-
-    def plane(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        if np.ndim(x) == 0 or np.size(x) != 1:
-            return transform(x, y)
-        first, second = transform(np.repeat(x, 2), np.repeat(y, 2))
-        return first[:1].reshape(np.shape(x)), second[:1].reshape(np.shape(x))
-
-    return plane
 
 
 def _kernel(

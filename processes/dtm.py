@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from processes.core.codes import tagged
-from processes.core.errors import InvalidInput, UnknownCrs
+from processes.core.crs import metric_grid
 from processes.core.origin import Ground
 from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
@@ -162,24 +162,6 @@ def run(inputs: DtmInputs, work: Workspace) -> DtmOutputs:
 def _short(heights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return *heights* to the millimetre, in binary: files half as large, and written faster."""
     return np.asarray(np.rint(heights * np.float32(PER_METRE)) / PER_METRE, np.float32)
-
-
-def metric_grid(surface: RasterSource) -> Grid:
-    """Return the lattice of a one-band raster in a projected CRS in metres."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    if surface.grid is None:
-        raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
-    if surface.shape[0] != 1:
-        raise InvalidInput(f"dsm has {surface.shape[0]} bands: give one band of heights")
-    try:
-        crs = CRS.from_user_input(surface.grid.crs)
-    except CRSError:
-        raise UnknownCrs("the CRS of dsm is unknown to PROJ: reproject it to a UTM zone") from None
-    if not crs.is_projected or crs.axis_info[0].unit_name not in ("metre", "meter"):
-        raise UnknownCrs(f"{crs.name} is not in metres: reproject dsm to a UTM zone")
-    return surface.grid
 
 
 def _sharp(ground: RasterSource, surface: RasterSource, cell_m: float) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from processes.core.errors import InvalidInput, NoOverlap, UnknownCrs
+from processes.core.crs import map_of
+from processes.core.errors import InvalidInput, NoOverlap
 from processes.core.process import Asset, ImageRefs, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Image, Raster, RasterSource
 
@@ -170,19 +171,13 @@ def _numbers(text: str | None, *lengths: int) -> dict[str, tuple[float, ...]]:
 
 def _ground(surface: RasterSource) -> tuple[Grid, ToDegrees]:
     from pyproj import Transformer
-    from pyproj.exceptions import CRSError
 
     from processes.stereo.antimeridian import degrees_near
 
-    if surface.grid is None:
-        raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
-    try:
-        transformer = Transformer.from_crs(surface.grid.crs, "EPSG:4326", always_xy=True)
-    except CRSError:
-        raise UnknownCrs("the CRS of dsm is unknown to PROJ: reproject it to a UTM zone") from None
-    grid = surface.grid
-    lon, _ = transformer.transform(*grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2))
-    return grid, degrees_near(transformer.transform, lon)
+    grid, crs = map_of(surface)
+    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+    lon, _ = transform(*grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2))
+    return grid, degrees_near(transform, lon)
 
 
 def _windows(surface: RasterSource, grid: Grid) -> list[Raster]:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from pyproj import Transformer
 from shapely.geometry import box, mapping
 
 from processes.core.errors import (
@@ -27,7 +26,7 @@ from processes.core.errors import (
     TooFewImages,
     UnknownCrs,
 )
-from processes.dsm import DSM, DsmOutputs, _for_arrays, metric_crs, utm_zone
+from processes.dsm import DSM, DsmOutputs
 from processes.stereo.rpc import read_document
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
@@ -242,29 +241,6 @@ def test_cells_finer_than_the_images_are_no_less_full(village: Path, tmp_path: P
     assert np.mean(origin == 1) > 0.75  # as of cells as wide as the pixels
     with pytest.raises(InvalidInput, match=r"resolution_m 0.1 is finer .* ask for 0.17"):
         surface_model(work, [village / "stereo.json"], aoi=HOUSES, resolution_m=0.1)
-
-
-def test_one_point_is_for_arrays_as_many_are() -> None:
-    to_plane = _for_arrays(
-        Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform
-    )
-    many = to_plane(np.array([3.0, 3.1]), np.array([45.0, 45.1]))
-    one = to_plane(np.array([3.1]), np.array([45.1]))
-    assert [v.shape for v in one] == [(1,), (1,)]
-    assert [float(v[0]) for v in one] == [float(v[1]) for v in many]
-
-
-def test_utm_zones() -> None:
-    assert utm_zone(2.08, 47.8) == "EPSG:32631"
-    assert utm_zone(31.1, -29.9) == "EPSG:32736"
-    assert utm_zone(179.9, 1) == "EPSG:32660"
-    assert utm_zone(-180, 1) == "EPSG:32601"
-
-
-@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:999999", "nonsense", "EPSG:2263"])
-def test_a_reference_system_that_is_unknown_or_not_metric_is_refused(crs: str) -> None:
-    with pytest.raises(UnknownCrs):
-        metric_crs(crs)
 
 
 # -- bad input: each a named error
