@@ -143,8 +143,10 @@ def _moved(source: Path, target: Path) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from server.submit import submit
+    from workers.settings import CommonSettings
 
-    return submit(options.process, options.request, options.server, api_key=options.api_key)
+    server = options.server or CommonSettings().url
+    return submit(options.process, options.request, server, api_key=options.api_key)
 
 
 def _up(_: argparse.Namespace) -> int:
@@ -238,7 +240,12 @@ def _parser() -> argparse.ArgumentParser:
     there = commands.add_parser("submit", help="one process through a running server")
     there.add_argument("process", metavar="PROCESS")
     there.add_argument("request", metavar="REQUEST.json", type=Path)
-    there.add_argument("--server", default=os.environ.get("OROGRAPH_SERVER"))
+    there.add_argument(
+        "--server",
+        default=os.environ.get("OROGRAPH_SERVER"),
+        metavar="URL",
+        help="by default where `orograph up` with the same OROGRAPH_* variables would be",
+    )
     there.add_argument("--api-key", default=os.environ.get("OROGRAPH_API_KEY"))
     there.set_defaults(command=_submit)
 

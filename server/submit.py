@@ -18,20 +18,19 @@ from server.sender import Sender, detail
 from server.terminal import BAD_INPUT, DONE, FAILED, ProgressBar, read_request
 from workers.reader import Reader
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 POLL_S = (0.1, 2.0)
 PATIENCE_S = 60.0
 OPEN = ("accepted", "running")
 
 
 def submit(
-    process_id: str, request_path: Path, server_url: str | None, *, api_key: str | None = None
+    process_id: str, request_path: Path, server_url: str, *, api_key: str | None = None
 ) -> int:
     """Run a process on a server, show its progress, print its results; returns the exit code.
 
     0 when it is done, 1 when it failed or the server is away, 2 when the request is at fault.
     """
-    server = (server_url or DEFAULT_SERVER).rstrip("/")
+    server = server_url.rstrip("/")
     headers = {"Accept": "application/json"} | ({HEADER: api_key} if api_key else {})
     # a proxy for the wide world knows nothing of this machine
     here = urlsplit(server).hostname in ("127.0.0.1", "localhost", "::1")

@@ -67,6 +67,7 @@ def pairs_of(
     shapes = [[footprint(view, height) for view in views] for height in heights_m]
     found: list[tuple[float, Pair]] = []
     touched: list[float] = []
+    unfit: list[float] = []
     off_area = False
     for i, j in combinations(range(len(views)), 2):
         common = [at[i].intersection(at[j]) for at in shapes]
@@ -86,15 +87,31 @@ def pairs_of(
             # steeper pairs measure better, wide ones see less in common
             worth = min(base / BEST_BASE, BEST_BASE / base) * ground.area
             found.append((worth, Pair(i, j, ground, base)))
+        else:
+            unfit.append(base)
     if off_area and not touched:
         raise OutsideArea("no two images see the area of interest: move it, or leave it out")
     names = " and ".join(view.id for view in views)
     if not touched:
         raise NoOverlap(f"{names} share no ground: choose images of one place")
     if not found:
-        raise NoOverlap(f"{names} look from directions too alike, or too unlike, to tell heights")
+        raise NoOverlap(f"{names} look from directions too {_unfit(unfit)}")
     found.sort(key=lambda item: -item[0])
     return [pair for _, pair in found], (min(touched), max(touched))
+
+
+def _unfit(bases: Sequence[float]) -> str:
+    """Return why no pair will do, by the base to height of each, and what would."""
+    wide = [base for base in bases if base > WIDEST_BASE]
+    if wide:
+        return (
+            f"unlike to be matched: base to height is {min(wide):.2f}, at most {WIDEST_BASE} will "
+            "do: choose images taken closer together, or one between them"
+        )
+    return (
+        f"alike to tell heights: base to height is {max(bases):.2f}, at least {WEAKEST_BASE} will "
+        "do: choose images taken further apart"
+    )
 
 
 def sampling_m(views: Sequence[View], lon: float, lat: float, height_m: float) -> float:

@@ -6,10 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from owslib.ogcapi.processes import Processes
 
+from server.cli import main
 from server.settings import Settings
 from server.submit import submit
 
@@ -42,6 +44,14 @@ def test_submit_prints_the_results(
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"message": "hello"}
     assert f"{server}/jobs/" in printed.err
+
+
+def test_submit_finds_the_server_that_the_same_settings_start(
+    server: str, worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OROGRAPH_PORT", str(urlsplit(server).port))
+    request = request_file(tmp_path, {"message": "hello"})
+    assert main(["submit", "echo", str(request)]) == 0
 
 
 def test_submit_tells_bad_input_from_a_server_that_is_away(

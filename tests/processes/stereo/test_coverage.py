@@ -64,8 +64,15 @@ def test_images_apart_and_areas_apart_are_told_from_each_other() -> None:
         pairs_of([LEFT, far], [150.0])
     with pytest.raises(OutsideArea):
         pairs_of([LEFT, RIGHT], [150.0], box(3.0, 40.0, 3.1, 40.1))
-    with pytest.raises(NoOverlap, match="too alike"):
+
+
+def test_images_from_one_side_and_from_opposite_ones_are_told_from_each_other() -> None:
+    with pytest.raises(NoOverlap, match=r"too alike .* is 0\.00, at least 0\.05 .* further apart"):
         pairs_of([LEFT, LEFT], [150.0])
+    slanted = [replace(v, model=replace(v.model, height_scale=v.model.height_scale / 4))
+               for v in (LEFT, RIGHT)]  # fmt: skip
+    with pytest.raises(NoOverlap, match=r"too unlike .* is 1\.4\d, at most 1\.2 .* between them"):
+        pairs_of(slanted, [150.0])
 
 
 def test_a_large_ground_is_looked_at_in_pieces_inside_it() -> None:
