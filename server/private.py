@@ -54,7 +54,7 @@ def postgis(
     account = _unprivileged_account()
     home = _home(folder, account)
     with log.open("ab") as output:
-        password = _initialised(home, programs, account, output)
+        password = _initialised(home, programs, account, log, output)
         port = free_port()
         options = {
             "listen_addresses": "127.0.0.1",
@@ -246,7 +246,9 @@ def _may_enter(folder: Path, account: str) -> bool:
     return subprocess.run([*probe, "test", "-x", str(folder)]).returncode == 0
 
 
-def _initialised(home: Path, programs: Path, account: str | None, output: IO[bytes]) -> str:
+def _initialised(
+    home: Path, programs: Path, account: str | None, log: Path, output: IO[bytes]
+) -> str:
     """Create the cluster unless it is there; returns its password."""
     secret, cluster, part = home / "password", home / "cluster", home / "cluster.part"
     if cluster.is_dir():
@@ -262,7 +264,7 @@ def _initialised(home: Path, programs: Path, account: str | None, output: IO[byt
     with child(command, output, stop=signal.SIGTERM, account=account, cwd=home) as initdb:
         code = initdb.wait(START_S)
     if code != 0:
-        raise CannotStart(f"initdb failed in {home}: its log says why")
+        raise CannotStart(f"no database can be made in {home}: {_last_line(log)} (more in {log})")
     part.rename(cluster)
     return password
 

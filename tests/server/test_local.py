@@ -187,6 +187,20 @@ def test_a_database_of_another_postgresql_is_said_so(tmp_path: Path) -> None:
         pass
 
 
+def test_why_no_database_can_be_made_is_said(data: Path) -> None:
+    data.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as on a full disk
+    try:
+        with (
+            pytest.raises(CannotStart, match=r"no database can be made in .*FATAL: .*too large"),
+            postgis(data / "postgres", data / "postgres.log"),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize("name", ["file/data", "file"])
 def test_a_folder_in_which_nothing_can_be_kept_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()

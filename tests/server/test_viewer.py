@@ -135,6 +135,8 @@ def test_a_click_on_a_building_tells_its_heights(seen):
     said, out = seen
     assert said["building"]["title"].startswith("Building ")
     assert "roof (m)" in said["building"]["facts"]
+    own = said["building"]["title"].removeprefix("Building ")
+    assert own not in said["building"]["facts"], "it is said to be part of itself"
     marked, before = (yellowed(pixels(out, name)) for name in ("building.png", "map.png"))
     assert marked > before + 5, "the chosen building is not marked"
 

@@ -138,7 +138,8 @@ function closeDetails() {
 function showBuilding(attributes) {
   byId("details").hidden = false;
   byId("details-title").textContent = `Building ${attributes.id ?? ""}`;
-  facts(Object.fromEntries(Object.entries(attributes).filter(([name]) => name !== "id")));
+  // one that shares no wall is part of itself alone
+  facts(Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== attributes.id)));
   byId("assets").replaceChildren();
 }
 
