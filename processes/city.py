@@ -256,14 +256,17 @@ def _page(figures: dict[str, Any], promised: Expected) -> str:
     from processes.accuracy.page import html_report
     from processes.accuracy.plots import claims
 
-    pointing, surface = figures["pointing"], figures["surface"]
-    buildings, grid = figures["buildings"], figures["grid"]
+    pointing, buildings, grid = figures["pointing"], figures["buildings"], figures["grid"]
+    # of what two images see: the corners of a raster say nothing of its heights
+    shares = {name: share for name, share in figures["surface"]["share"].items() if share}
+    seen = 1.0 - shares.pop("outside", 0.0)
+    predicted = {k: v for k, v in figures["predicted"].items() if k != "asprs_vertical_cm"}
     return html_report(
         "3D map",
         f"From {', '.join(figures['images'])}. Heights are above the WGS84 ellipsoid, in "
         f"{grid['crs']}, cells of {grid['cell_m']:g} m.",
         {
-            "measured_share": surface["share"]["measured"],
+            "measured_share": shares.get("measured", 0.0) / seen,
             "residual_after_px": pointing["residual_after_px"],
             "buildings": buildings["count"],
             "built_m2": buildings["area_m2"],
@@ -278,11 +281,11 @@ def _page(figures: dict[str, Any], promised: Expected) -> str:
                 for name in ("tie_points", "residual_before_px", "residual_after_px")
             },
             "Surface: where heights come from": {
-                f"{origin}_share": share for origin, share in surface["share"].items()
+                f"{origin}_share": share / seen for origin, share in shares.items()
             },
-            "Level of detail reached": buildings["lod"],
+            "Level of detail reached": {f"LOD{lod}": n for lod, n in buildings["lod"].items()},
             "Blocks instead of roofs, and buildings left out": buildings["reasons"],
-            "Accuracy, predicted from the confidence: nothing was measured": figures["predicted"],
+            "Accuracy, predicted from the confidence: nothing was measured": predicted,
         },
         [
             claims(

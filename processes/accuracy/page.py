@@ -32,6 +32,8 @@ LABELS = {
     "predicted_rmse_m": "RMSE, predicted",
     "predicted_le90_m": "LE90, predicted",
     "level_error_m": "level, ±",
+    "asprs_vertical": "ASPRS 2024",
+    "citygml_lod_by_height": "CityGML level by height",
 }
 SIGNED = {"bias_m", "median_m", "dx_m", "dy_m", "dz_m"}
 SHARES = {"completeness_1m", "predicted_completeness_1m", "precision", "recall", "f1", "within_1m"}

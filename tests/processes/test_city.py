@@ -135,6 +135,17 @@ def test_the_report_says_what_was_made_from_what(city):
     assert report["buildings"]["count"] > 80
 
 
+def test_the_page_counts_what_two_images_see_and_speaks_words(city):
+    """Corners of the raster that no image shows made two thirds of what nine tenths were."""
+    out, results = city
+    page = (out / results["page"]["href"]).read_text()
+    share = json.loads((out / results["report"]["href"]).read_text())["surface"]["share"]
+    assert f"{100 * share['measured'] / (1 - share['outside']):.1f}\u202f%" in page
+    assert "outside" not in page
+    assert ">LOD2<" in page
+    assert "asprs" not in page
+
+
 def test_the_page_is_written_where_an_image_drifts(city):
     out, results = city
     figures = json.loads((out / results["report"]["href"]).read_text())
