@@ -10,9 +10,10 @@ from scipy import ndimage
 from processes.core.errors import InvalidInput, NoOverlap
 from processes.core.process import Asset, Layer
 from processes.core.raster import Grid, Image, Raster
-from processes.ortho import ORTHO, OrthoInputs, Pointing
+from processes.ortho import ORTHO, OrthoInputs
 from processes.stereo.orthorectify import lean, match_radiometry, sample, sunlit
 from processes.stereo.rpc import read_document
+from processes.stereo.shots import Pointing
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
 
