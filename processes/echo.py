@@ -20,7 +20,7 @@ TICK_S = 0.1
 class Choice(BaseModel):
     """A message with a number of times to say it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     text: str = Field(description="What to say.")
     times: int = Field(default=1, ge=1, le=100, description="How often.")
@@ -29,7 +29,7 @@ class Choice(BaseModel):
 class Box(BaseModel):
     """A bounding box as OGC writes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     bbox: list[float] = Field(min_length=4, max_length=6, description="Lower, then upper corner.")
     crs: str = Field(
@@ -40,7 +40,7 @@ class Box(BaseModel):
 class Reference(BaseModel):
     """Something elsewhere."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     href: str = Field(min_length=1, description="Where it is.")
     type: str | None = Field(default=None, description="Its media type.")

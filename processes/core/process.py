@@ -34,19 +34,19 @@ HTML = "text/html"
 class Inputs(BaseModel):
     """What a process takes. A field's description is what a user reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Outputs(BaseModel):
     """What a process gives: values, or assets that are already written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Asset(BaseModel):
     """A file by reference: an OGC input or output by link, and a STAC asset."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     href: str = Field(min_length=1, description="Where the file is.")
     type: str | None = Field(default=None, description="Its media type.")
@@ -55,7 +55,7 @@ class Asset(BaseModel):
 class StacObject(BaseModel):
     """A STAC Item or ItemCollection written out in the request itself."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     type: Literal["Feature", "FeatureCollection"]
 

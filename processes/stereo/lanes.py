@@ -17,7 +17,6 @@ from llvmlite import ir  # type: ignore[import-untyped]  # it comes with numba, 
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 LANES = 16
 """Slices are a multiple of this many disparities long: one vector register of bytes."""
@@ -37,6 +36,8 @@ class Vectors:
         self.context, self.builder = context, builder
 
     def pointer(self, kind: Any, array: Any) -> Any:
+        from numba.np.arrayobj import make_array  # 0.03 s, for what is compiled only
+
         return make_array(kind)(self.context, self.builder, array).data
 
     @contextmanager
