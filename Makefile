@@ -31,7 +31,7 @@ env: system .venv/.compiled $(VIEWER)
 
 test-env: system-test .venv/.made $(VIEWER) $(JUDGES)
 
-test: test-env check
+test: test-env .venv/.compiled check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    $(if $(CI),--color=no) $(PYTEST)
 

@@ -149,6 +149,7 @@ def on_cluster(
     """
     import cloudpickle
     from distributed import KilledWorker
+    from distributed import wait as wait_for
 
     name = uuid4().hex
     handed = folder / f".block-{name}.pkl"
@@ -163,7 +164,10 @@ def on_cluster(
             window, future = waiting[0]
             while True:
                 try:
-                    values: Values = future.result(timeout=LOOK_S)
+                    with client.as_current():
+                        wait_for([future], timeout=LOOK_S)  # type: ignore[no-untyped-call]
+                    # given time: a fetch that is given up spoils the next one, which joins it
+                    values: Values = future.result(timeout=WORKERS_S)
                 except TimeoutError:
                     if client.status != "running":
                         raise ClusterUnavailable(f"{scheduler} went away") from None

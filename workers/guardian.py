@@ -43,7 +43,8 @@ TURN_S = 1.0
 DISMISSED_GRACE_S = 5.0
 CELERY_RESTART_S = 2.0
 DEAF_S = 20.0
-"""A message waits no longer for a pool that does nothing; starting one takes a few seconds."""
+"""A message waits no longer for a pool that does nothing; starting one takes a few seconds. Where a
+machine is so busy that it takes more, each further pool is given twice as long."""
 
 log = logging.getLogger("orograph.worker")
 
@@ -86,6 +87,7 @@ def _guard(settings: WorkerSettings) -> int:
         while not stopped:
             if celery is not None and silence.too_long():
                 log.error("messages wait, but Celery takes none: ending it")
+                silence.may_last_longer()
                 end(celery)
             if celery is None or celery.poll() is not None:
                 if celery is not None:
@@ -94,7 +96,7 @@ def _guard(settings: WorkerSettings) -> int:
                 celery = subprocess.Popen(
                     [sys.executable, "-m", "workers.guardian", "--pool", name]
                 )
-                silence.ends()
+                silence.begins_anew()
             turns.take(partial(leases.appear, worker=name, queues=settings.queues))
             turns.take(partial(watch, worker=name, celery_pid=celery.pid))
             stopped.wait(TURN_S)
@@ -114,10 +116,12 @@ def _deliver(settings: WorkerSettings, name: str, silence: Silence, stopped: Sto
 
     def turn(connection: psycopg.Connection[Any]) -> None:
         waiting = deliver(connection, app, settings.queues)
-        if waiting and not leases.held(connection, name):
+        if leases.held(connection, name):
+            silence.ends()
+        elif waiting:
             silence.goes_on()
         else:
-            silence.ends()
+            silence.begins_anew()
 
     while not stopped:
         turns.take(turn)
@@ -153,19 +157,28 @@ class Silence:
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self._longest_s = DEAF_S
 
     def goes_on(self) -> None:
         """Count from now, unless counting already."""
         self._since = self._since or time.monotonic()
 
-    def ends(self) -> None:
-        """Begin anew: nothing waits, the pool computes, or it was just started."""
+    def begins_anew(self) -> None:
+        """Count from the next time: nothing waits, or a pool was just started."""
         self._since = None
 
+    def ends(self) -> None:
+        """The pool computes: it heard."""
+        self._since, self._longest_s = None, DEAF_S
+
+    def may_last_longer(self) -> None:
+        """Bear with the next pool for twice as long: one that starts slowly looks deaf."""
+        self._longest_s *= 2
+
     def too_long(self) -> bool:
-        """Say whether it has lasted DEAF_S."""
+        """Say whether it has lasted longer than it may."""
         since = self._since
-        return since is not None and time.monotonic() - since > DEAF_S
+        return since is not None and time.monotonic() - since > self._longest_s
 
 
 class Stopped:

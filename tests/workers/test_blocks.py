@@ -215,6 +215,21 @@ def test_rasters_that_blocks_are_made_from_are_opened_on_the_cluster(
     assert told[-1][2] == values.max() * 2
 
 
+def test_blocks_that_take_longer_to_fetch_than_we_wait_at_a_time_arrive(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A fetch that was given up went on to spoil the next: UnboundLocalError, under load."""
+    monkeypatch.setattr(blocks, "LOOK_S", 0.002)
+    wide = Grid.covering((431000, 5290000, 433000, 5291000), 0.5, "EPSG:32631")
+    work = LocalWorkspace(tmp_path, Reader(tmp_path / "cache", files=True), dask=cluster.address)
+
+    def ones(grid: Grid) -> Raster:
+        return Raster(np.ones(grid.shape, np.float32), grid)
+
+    made = work.map_blocks("ones", ones, grid=wide, block_px=1024)
+    assert (work.open_raster(made).read() == 1).all()
+
+
 def test_an_address_within_a_file_is_not_followed(
     cluster: Cluster, snare: Callable[[Path], Path], tmp_path: Path
 ) -> None:

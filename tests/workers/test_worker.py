@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -211,23 +211,40 @@ def test_jobs_wait_while_the_broker_is_down_and_run_when_it_is_back(
                 made.until(late.id, "successful", patience_s=90)
 
 
-def test_a_pool_that_takes_no_message_is_started_again(
-    alone: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    impatient = "from workers import guardian, leases\n"
-    impatient += "guardian.DEAF_S, leases.RESEND_S = 6.0, 1.0\n"
-    impatient += "guardian.main([])"
-    monkeypatch.setenv("OROGRAPH_DATA", str(alone.settings.data))
-    monkeypatch.setenv("OROGRAPH_DATABASE_URL", str(alone.settings.database_url))
-    monkeypatch.setenv("OROGRAPH_BROKER_URL", str(alone.settings.broker_url))
+@contextmanager
+def impatient(bench: Any, deaf_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """A guardian that bears with a silent pool for so long at first."""
+    program = "from workers import guardian, leases\n"
+    program += f"guardian.DEAF_S, leases.RESEND_S = {deaf_s}, 1.0\n"
+    program += "guardian.TURN_S, guardian.CELERY_RESTART_S = 0.1, 0.1\n"
+    program += "guardian.main([])"
+    own = {
+        "OROGRAPH_DATA": str(bench.settings.data),
+        "OROGRAPH_DATABASE_URL": str(bench.settings.database_url),
+        "OROGRAPH_BROKER_URL": str(bench.settings.broker_url),
+    }
     with (
-        (alone.settings.data / "log/worker.log").open("ab") as output,
-        child([sys.executable, "-c", impatient], output, stop=signal.SIGTERM) as guardian,
+        (bench.settings.data / "log/worker.log").open("ab") as output,
+        child(
+            [sys.executable, "-c", program], output, stop=signal.SIGTERM, env=os.environ | own
+        ) as guardian,
     ):
-        alone.until(alone.send(message="it hears"), "successful")
+        yield guardian
+
+
+def test_a_pool_that_takes_no_message_is_started_again(alone: Any) -> None:
+    with impatient(alone, 6.0) as guardian:
+        alone.until(alone.send(message="it hears"), "successful", patience_s=90)
         (pool,) = psutil.Process(guardian.pid).children()
         pool.suspend()
         alone.until(alone.send(message="it hears again"), "successful", patience_s=90)
+    assert "messages wait, but Celery takes none" in alone.log()
+
+
+def test_a_pool_that_takes_long_to_start_is_waited_for_longer_each_time(alone: Any) -> None:
+    """On a busy machine none ever came so far as to take a message before it was ended."""
+    with impatient(alone, 0.2):
+        alone.until(alone.send(message="at last"), "successful", patience_s=90)
     assert "messages wait, but Celery takes none" in alone.log()
 
 
