@@ -37,8 +37,8 @@ def walls(
         cuts = _cuts(_steps(laid, room, cell_m, signs), room, behind, ahead, cell_m, signs)
         found.append(_middles(cuts, angle, corner, 2.0 / cell_m))
     ends, strength = (np.concatenate(each) for each in zip(*found, strict=True))
-    ends = ends[np.argsort(-strength, kind="stable")]
-    return np.asarray(ends[_apart(ends, signs.min_width_m / cell_m)])
+    order = np.argsort(-strength, kind="stable")
+    return np.asarray(ends[order][_apart(ends[order], strength[order], cell_m, signs)])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -284,14 +284,17 @@ def _middles(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _apart(ends: Floats, width_px: float) -> Mask:
+def _apart(ends: Floats, strength: Floats, cell_m: float, signs: Signs) -> Mask:
     """Return which cuts, strongest first, leave a house between them and all kept before.
 
-    They cross those, or lie far enough apart.
+    They cross those, or lie far enough apart. Those that are favoured leave a usual one.
     """
     kept = np.ones(len(ends), np.bool_)
     for cut in range(len(ends)):
         x, y = ends[cut, 1] - ends[cut, 0]
+        width_px = signs.min_width_m / cell_m
+        if strength[cut] <= signs.favour:
+            width_px = max(width_px, signs.usual_house_m2 / cell_m**2 / np.hypot(x, y))
         for other in range(cut):
             along = ends[other, 1] - ends[other, 0]
             length = np.hypot(along[0], along[1])

@@ -2,6 +2,13 @@
 
 Medians along the cut: chimneys and noise average out. What cannot be a wall, since half of its
 places differ too little, is not looked at any further.
+
+How large a block is says much before anything is seen: on 18 scenes 1 % of those of 80 to 120 m²
+held a party wall, 14 % to 160 m², nine in ten of 160 to 800 m². Signs count twice there, where a
+usual house is left on both sides: of 5427 buildings 5102 are right (5051), 325 lost (376), 263
+false (269). Three times cuts rooms off houses; without what must be left, so does twice. A logistic
+rule on 31 figures of a cut, jogs of the outline among them, finds no more walls than this one did;
+a network of 12 cells on them found a seventh of the missed ones with a sixth fewer false.
 """
 
 from __future__ import annotations
@@ -17,8 +24,10 @@ from processes.core.medians import median_of
 Floats = NDArray[np.floating[Any]]
 Counts = NDArray[np.int32]
 
+ONE_M2, SEVERAL_M2 = 140.0, 200.0
+"""Blocks of up to the one area are a house, blocks from the other on more likely several …"""
 LARGE_M2 = 800.0
-"""A block from here on is more than a few small houses."""
+"""… and from here on more than a few small ones, or a hall."""
 COMPACT, ROW = 1.5, 2.5
 """Extent of a block across a cut, relative to the cut's length, of one house and of a row."""
 ALIKE = 0.85
@@ -80,16 +89,22 @@ class Signs(NamedTuple):
     """Depth behind a cut, relative to its length, below which it is not looked at …"""
     shallow_m: float = 6.0
     """… unless it is so deep in metres."""
+    favour: float = 1.0
+    """How many times signs count …"""
+    usual_house_m2: float = 45.0
+    """… where at least this much is left on both sides."""
 
     def of_block(self, area_m2: float) -> Signs:
         """Return what makes a wall in a block of this area.
 
         Where houses are small, cuts are short and paint is patchy along them, and the last house
         of a row is less deep than wide. In large blocks the same would cut roofs by their clutter.
+        A block between small and large is more likely several houses than one, whatever is seen.
         """
         if area_m2 >= LARGE_M2:
             return self
-        return self._replace(image_agreement=0.7, row_depth=0.6)
+        several = min(max((area_m2 - ONE_M2) / (SEVERAL_M2 - ONE_M2), 0.0), 1.0)
+        return self._replace(image_agreement=0.7, row_depth=0.6, favour=1.0 + several)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -119,6 +134,8 @@ def weight_of(
     if weight < 0.25:
         weight = 0.0
     weight *= min(max(extent / (signs.elongation * length), signs.least), signs.most)
+    if middle * length * cell_m**2 >= signs.usual_house_m2:
+        weight *= signs.favour
     return weight, middle * cell_m >= signs.storey_depth_m
 
 

@@ -95,9 +95,9 @@ def four_bands(mask, tint, seed=0):
 
 def test_signs_that_alone_would_not_do_add_up():
     mask, surface, _, truth = row_of_houses(step_m=0.0, noise_m=0.05)
-    tints = np.array([(0.98, 1.02, 0.988, 1.0), (1.0,) * 4])
+    tints = np.array([(0.986, 1.014, 0.9916, 1.0), (1.0,) * 4])
     bands = four_bands(mask, tints[np.clip(truth - 1, 0, 3) % 2].transpose(2, 0, 1))
-    stepped = surface + 0.4 * ((truth + 1) % 2)
+    stepped = surface + 0.2 * ((truth + 1) % 2)
     assert parts(mask, surface, CELL_M, bands).max() < 4
     assert parts(mask, stepped, CELL_M).max() < 4
     assert found(parts(mask, stepped, CELL_M, bands), truth) == (4, 4)
@@ -127,6 +127,22 @@ def test_a_long_block_needs_less_to_be_two_houses_than_a_compact_one():
     long = (row >= 15) & (row < 39) & (col >= 10) & (col < 110)
     assert parts(compact, surface, CELL_M).max() == 1
     assert parts(long, surface, CELL_M).max() == 2
+
+
+@pytest.mark.parametrize(("deep_m", "wide_m", "count"), [(10, 13, 1), (14, 18, 2)])
+def test_a_block_too_large_for_one_house_needs_less_to_be_two(deep_m, wide_m, count):
+    row, col = np.mgrid[:60, :80]
+    mask = (row >= 10) & (row < 10 + 2 * deep_m) & (col >= 10) & (col < 10 + 2 * wide_m)
+    surface = np.where(col < 10 + wide_m, 58.0, 59.5)
+    assert parts(mask, surface, CELL_M).max() == count
+
+
+@pytest.mark.parametrize(("away_m", "count"), [(3.5, 1), (8, 2)])
+def test_faint_signs_cut_whole_houses_off_a_row_and_no_slices(away_m, count):
+    row, col = np.mgrid[:40, :80]
+    mask = (row >= 10) & (row < 28) & (col >= 10) & (col < 66)
+    surface = np.where(col < 10 + 2 * away_m, 58.0, 58.5)
+    assert parts(mask, surface, CELL_M).max() == count
 
 
 @pytest.mark.parametrize(("paint", "count"), [(1.0, 1), (1.3, 2)])
