@@ -13,7 +13,7 @@ Eaves and slope of its own for each wing changed RMSE of four true scenes and tw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from processes.core.systems import solved
-from processes.roofs.blur import SHARP, Flat, Seen, as_shown, bic, middle_near
+from processes.roofs.blur import Flat, Seen, as_shown, bic, middle_near
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ STEEPEST = 2.5
 FLATTEST = 0.17
 """Slopes, metres a metre, that a roof may have."""
 SLOPED = ("gable", "hip")
+KINDS = ("flat", *SLOPED, "shed")
+FLAT, HIP, SHED = (KINDS.index(kind) for kind in ("flat", "hip", "shed"))
 GOOD_M = 0.1
 """A roof that explains its cells this well need not be looked for further."""
 SCALES_M = (0.8, 0.4, 0.2, 0.1, 0.05)
@@ -63,17 +65,6 @@ class Rectangle:
     half: tuple[float, float]
     axes: Floats
     """(2, 2): the unit vectors along and across the ridge as columns."""
-
-    def over(self, kind: str, x: Floats, y: Floats) -> tuple[NDArray[np.bool_], Floats]:
-        """Return what lies in the rectangle, and its horizontal distance from the eaves.
-
-        The slope turns that distance into a rise.
-        """
-        u, v = ((np.column_stack([x, y]) - self.middle) @ self.axes).T
-        along, across = np.abs(u), np.abs(v)
-        inside = (along <= self.half[0] + 1e-6) & (across <= self.half[1] + 1e-6)
-        rise = self.half[1] + v if kind == "shed" else self.half[1] - across
-        return inside, np.minimum(rise, self.half[0] - along) if kind == "hip" else rise
 
     def planes(self, kind: str, level: float, slope: float) -> Planes:
         """Return the planes whose lowest is the wing's roof."""
@@ -123,13 +114,37 @@ class Winged:
         return min(float(wing.planes.coefficients[:, 2].min()) for wing in self.wings)
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """A fitted roof over one plan, before its planes are drawn."""
+
+    plan: Sequence[Rectangle]
+    kinds: Sequence[str]
+    score: float
+    rmse_m: float
+    share: float
+    level: Floats
+    slope: Floats
+
+    def roof(self) -> Winged:
+        every = zip(self.plan, self.kinds, self.level.tolist(), self.slope.tolist(), strict=True)
+        return Winged(
+            self.kinds[0],
+            tuple(Wing(wing.corners, wing.planes(*fitted)) for wing, *fitted in every),
+            float(np.degrees(np.arctan(self.slope[0]))),
+            self.rmse_m,
+            self.share,
+            self.score,
+        )
+
+
 def fit_wings(outline: BaseGeometry, cells: Seen, coarsest_m: float) -> Winged | None:
     """Return the best roof of at least two wings, or None where the outline has none."""
-    found: list[Winged] = []
+    found: list[_Trial] = []
     for plan in _plans(outline):
-        if len(plan) > 1 and not any(roof.rmse_m < GOOD_M for roof in found):
+        if len(plan) > 1 and not any(trial.rmse_m < GOOD_M for trial in found):
             found += _explained(plan, cells, coarsest_m)
-    return min(found, key=lambda roof: roof.score, default=None)
+    return min(found, key=lambda trial: trial.score).roof() if found else None
 
 
 def rectangles(outline: BaseGeometry) -> list[Rectangle]:
@@ -269,62 +284,88 @@ def _placed(box: Box, along: int, axes: Floats) -> Rectangle:
     )
 
 
-def _explained(plan: Sequence[Rectangle], cells: Seen, coarsest_m: float) -> list[Winged]:
+def _explained(plan: Sequence[Rectangle], cells: Seen, coarsest_m: float) -> list[_Trial]:
     """Return roofs over one plan: those whose wings are alike, then the better with annexes."""
     others = len(plan) - 1
-
-    def tried(kinds: tuple[str, ...], *, first: Rectangle = plan[0]) -> list[Winged]:
-        roof = _fitted([first, *plan[1:]], kinds, cells, coarsest_m)
-        return [] if roof is None else [roof]
-
-    sloped = [roof for kind in SLOPED for roof in tried((kind,) * len(plan))]
-    found = sloped + tried(("flat",) * len(plan))
-    if any(roof.rmse_m < GOOD_M for roof in found):
+    found = _tried(plan, [(kind,) * len(plan) for kind in (*SLOPED, "flat")], cells, coarsest_m)
+    if any(trial.rmse_m < GOOD_M for trial in found):
         return found
-    better = [min(sloped, key=lambda roof: roof.score).type] if sloped else SLOPED
-    for kind in better:
-        for annex in list(product(("flat", kind), repeat=min(others, 3)))[:-1]:
-            found += tried((kind, *annex, *((kind,) * (others - len(annex)))))
+    sloped = [trial for trial in found if trial.kinds[0] != "flat"]
+    better = [min(sloped, key=lambda trial: trial.score).kinds[0]] if sloped else SLOPED
+    annexes = [
+        (kind, *annex, *((kind,) * (others - len(annex))))
+        for kind in better
+        for annex in list(product(("flat", kind), repeat=min(others, 3)))[:-1]
+    ]
+    found += _tried(plan, annexes, cells, coarsest_m)
     main = plan[0]
     for _ in range(4):
-        found += tried(("shed", *(("flat",) * others)), first=main)
+        sheds = [("shed", *(("flat",) * others))]
+        found += _tried([main, *plan[1:]], sheds, cells, coarsest_m)
         main = main.turned()
     return found
 
 
+def _tried(
+    plan: Sequence[Rectangle], kinds: Sequence[tuple[str, ...]], cells: Seen, coarsest_m: float
+) -> list[_Trial]:
+    """Return the least-squares roofs over one plan, of each row of *kinds* that makes a roof."""
+    xy = np.column_stack([cells.x, cells.y])
+    uv = np.array([(xy - wing.middle) @ wing.axes for wing in plan])
+    half = np.array([wing.half for wing in plan])
+    rows = np.array([[KINDS.index(kind) for kind in row] for row in kinds])
+    measures, level, slope = _fitted(uv, half, rows, cells.flat, coarsest_m)
+    return [
+        _Trial(plan, kinds[row], *measures[row].tolist(), level[row], slope[row])
+        for row in np.flatnonzero(np.isfinite(measures[:, 0])).tolist()
+    ]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fitted(
-    plan: Sequence[Rectangle], kinds: Sequence[str], cells: Seen, coarsest_m: float
-) -> Winged | None:
-    """Return the least-squares roof of given kinds; None where it is no roof."""
-    if all(kind == "flat" for kind in kinds):
-        cells = replace(cells, keep=SHARP)  # a surface keeps walls, it rounds creases
-    both = [wing.over(kind, cells.x, cells.y) for wing, kind in zip(plan, kinds, strict=True)]
-    inside, rises = (np.array(one) for one in zip(*both, strict=True))
-    sloped = np.array([kind != "flat" for kind in kinds])
-    # the wings of a group share their eaves and slope: all but flat ones
-    _, group = np.unique(np.cumsum(~sloped) * ~sloped, return_inverse=True)
-    unknowns = len(np.unique(group)) + len(np.unique(group[sloped]))
-    level, slope, residual = _solved(inside, rises, sloped, group, unknowns, cells.flat)
-    if not len(residual):
-        return None
-    if ((slope < FLATTEST) | (slope > STEEPEST))[sloped].any():
-        return None
-    if not sloped.any() and np.ptp(level) < LEAST_STEP_M:
-        return None
-    off = np.abs(residual)
-    cost = float(np.mean(np.minimum(off, coarsest_m) ** 2))
-    wings = tuple(
-        Wing(wing.corners, wing.planes(kind, float(base), float(rise)))
-        for wing, kind, base, rise in zip(plan, kinds, level, slope, strict=True)
-    )
-    return Winged(
-        kinds[0],
-        wings,
-        float(np.degrees(np.arctan(slope[0]))),
-        float(np.sqrt(cost)),
-        float((off <= coarsest_m).mean()),
-        bic(cost, len(off), unknowns),
-    )
+    uv: Floats, half: Floats, kinds: NDArray[np.int64], seen: Flat, coarsest_m: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return score, RMSE and share within *coarsest_m* of each row of *kinds*, levels and slopes.
+
+    *uv* (wing, cell, 2) is where cells lie along and across each wing; the rise of a kind is the
+    horizontal distance from its eaves. The score is infinite where a row makes no roof.
+    """
+    wings, cells = uv.shape[:2]
+    row, col, weight, _, _, asked, z = seen
+    sharp = (row, col, weight, 0.0, 0.0, asked, z)  # a surface keeps walls, it rounds creases
+    measures = np.full((len(kinds), 3), np.inf)
+    levels, slopes = np.zeros(kinds.shape), np.zeros(kinds.shape)
+    inside, rises = np.empty((wings, cells), np.bool_), np.empty((wings, cells))
+    for trial in range(len(kinds)):
+        sloped = kinds[trial] != FLAT
+        # the wings of a group share their eaves and slope: all but flat ones
+        group, groups = np.zeros(wings, np.int64), 1 if sloped.any() else 0
+        for wing in range(wings):
+            if not sloped[wing]:
+                group[wing], groups = groups, groups + 1
+            along, across = half[wing]
+            for i in range(cells):
+                u, v = abs(uv[wing, i, 0]), abs(uv[wing, i, 1])
+                inside[wing, i] = (u <= along + 1e-6) & (v <= across + 1e-6)
+                rise = across + uv[wing, i, 1] if kinds[trial, wing] == SHED else across - v
+                rises[wing, i] = min(rise, along - u) if kinds[trial, wing] == HIP else rise
+        unknowns = groups + (1 if sloped.any() else 0)
+        shown = seen if sloped.any() else sharp
+        level, slope, residual = _solved(inside, rises, sloped, group, unknowns, shown)
+        if len(residual) == 0:
+            continue
+        if (((slope < FLATTEST) | (slope > STEEPEST)) & sloped).any():
+            continue
+        if not sloped.any() and np.ptp(level) < LEAST_STEP_M:
+            continue
+        cost, within = 0.0, 0
+        for off in residual:
+            cost += min(abs(off), coarsest_m) ** 2 / len(residual)
+            within += abs(off) <= coarsest_m
+        measures[trial, 0] = bic(cost, len(residual), unknowns)
+        measures[trial, 1], measures[trial, 2] = np.sqrt(cost), within / len(residual)
+        levels[trial], slopes[trial] = level, slope
+    return measures, levels, slopes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

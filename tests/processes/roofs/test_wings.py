@@ -33,8 +33,8 @@ def surface(outline, turn, kind="gable", annex=None, noise_m=0.1):
     x, y = x[inside], y[inside]
     z = np.full(len(x), -np.inf)
     for wing in rectangles(outline):
-        inside, rise = wing.over(kind, x, y)
-        z = np.where(inside, np.maximum(z, 150 + SLOPE * rise), z)
+        inside = shapely.intersects_xy(Polygon(wing.corners), x, y)
+        z = np.where(inside, np.maximum(z, wing.planes(kind, 150, SLOPE).lowest(x, y)), z)
     if annex is not None:
         z = np.where(shapely.contains_xy(annex, x, y), 147.0, z)
     z += rng.normal(0, noise_m, len(z))
