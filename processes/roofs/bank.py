@@ -38,7 +38,7 @@ LEAST_SHARE = 0.6
 GOOD_M = 0.1
 """A flat roof that explains its cells this well is one: any slope would leave more."""
 LEAST_RECTANGULAR = 0.7
-FLATTEST_DEG = {"shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
+FLATTEST_DEG = {"flat": 0.0, "shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
 """A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
 UNKNOWNS = {"flat": 1, "shed": 2, "gable": 2, "hip": 3, "pyramid": 3}
 """Level and slope; ends of ridges count for one more, since blurred gables look like hips."""
@@ -79,86 +79,89 @@ class _Frame:
     half: NDArray[np.float64]
 
 
+ACROSS, ALONG = [(0, 1, 0), (0, -1, 0)], [(1, 0, 0), (-1, 0, 0)]
+BANK: tuple[tuple[str, list[Any], list[Any]], ...] = (
+    ("flat", [(0, 0, 0)], []),
+    ("shed", ACROSS[:1], []),
+    ("shed", ALONG[:1], []),
+    ("gable", ACROSS, [(-1, 1)]),
+    ("gable", ALONG, [(-1, 1)]),
+    ("hip", ACROSS + ALONG, [(-1, 1, 0, 0), (0, 0, -1, 1), (0, 0, 1, 1)]),
+    ("pyramid", ACROSS + ALONG, [(-1, 1, 0, 0), (0, 0, -1, 1)]),
+)
+"""Each roof over a square: its planes, and how its ridge can move.
+
+Rows of planes are factors of u, of v, and a constant. A row of moves says what moving the ridge by
+a metre adds to each plane's constant: across, along, and longer.
+"""
+PLANES, MOVES = np.zeros((len(BANK), 4, 3)), np.zeros((len(BANK), 3, 4))
+for _number, (_, _planes, _moves) in enumerate(BANK):
+    PLANES[_number, : len(_planes)] = _planes
+    for _row, _move in enumerate(_moves):
+        MOVES[_number, _row, : len(_move)] = _move
+SIZES = np.array([(len(planes), len(moves)) for _, planes, moves in BANK])
+FREE = np.array([UNKNOWNS[kind] for kind, _, _ in BANK])
+SLOPING = np.array([np.tan(np.radians(FLATTEST_DEG[kind])) for kind, _, _ in BANK])
+OVER_ANY = sum(kind in FALLING for kind, _, _ in BANK)
+"""So many of the bank, the first ones, may stand over outlines that are no rectangles."""
+HIP, PYRAMID = len(BANK) - 2, len(BANK) - 1
+
+
 def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     """Return the roof of the bank that explains *cells* best, or None where none does well.
 
     Only flat and shed roofs stand over outlines that fill less than 70 % of their rectangle.
     """
     frame = _frame(outline)
-    rectangular = outline.area / max(4 * float(np.prod(frame.half)), 1e-9)
+    a, b = frame.half.tolist()
+    rectangular = outline.area / max(4 * a * b, 1e-9) >= LEAST_RECTANGULAR
     uv = (np.column_stack([cells.x, cells.y]) - frame.middle) @ frame.axes
-    best: Roof | None = None
-    for kind, shape, moves in _bank(*frame.half):
-        if kind in FALLING or rectangular >= LEAST_RECTANGULAR:
-            least = best.score if best else np.inf
-            best = _moved(kind, shape, moves, frame, uv, cells, least) or best
-            if kind == "flat" and best is not None and best.rmse_m < GOOD_M:
+    number, level, rise, cost, share, score, shape = _best(uv, a, b, rectangular, cells.flat)
+    rmse_m = float(np.sqrt(cost))
+    if number < 0 or share < LEAST_SHARE:
+        return None
+    kind = BANK[number][0]
+    if kind != "flat" and rmse_m > MOST_RMSE_M:
+        return None
+    if kind == "flat" and 1.4826 * float(np.median(np.abs(cells.z - level))) > FLAT_SCATTER_M:
+        return None
+    slopes = rise * shape[:, :2]
+    coefficients = np.column_stack([slopes @ frame.axes.T, level + rise * shape[:, 2]])
+    planes = Planes(coefficients, (float(frame.middle[0]), float(frame.middle[1])))
+    pitch_deg = float(np.degrees(np.arctan(np.hypot(*slopes.T).max())))
+    return Roof(kind, planes, pitch_deg, rmse_m, share, score)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _best(
+    uv: Floats, a: float, b: float, rectangular: bool, seen: Flat
+) -> tuple[int, float, float, float, float, float, Floats]:
+    """Return the number in BANK of the best roof over half sides *a* ≥ *b*, -1 for none.
+
+    Then come its level, rise, mean squared residual, share and score, and its planes.
+    """
+    most = min(MOST_MOVE_M, MOST_MOVE * b)
+    middle = float(np.median(seen[-1]))
+    best, score, fit = -1, np.inf, (0.0, 0.0, 0.0, 0.0)
+    planes = np.zeros((0, 3))
+    for number in range(len(PLANES) if rectangular else OVER_ANY):
+        sides, ways = SIZES[number]
+        shape, moves = PLANES[number, :sides].copy(), MOVES[number, :ways, :sides].copy()
+        unknowns = FREE[number]
+        if number == HIP:
+            shape[2:, 2] = a - b
+        if number == PYRAMID:
+            shape[2:] *= b / a
+            moves[1] *= b / a
+            unknowns += ODD if a > SQUARE * b else 0
+        falling = number < OVER_ANY
+        found, trial, moved = _sought(uv, shape, moves, most, unknowns, falling, middle, seen)
+        steepest = abs(found[1]) * np.hypot(shape[:, 0], shape[:, 1]).max()
+        if trial < score and steepest >= SLOPING[number]:
+            best, score, fit, planes = number, trial, found, moved
+            if number == 0 and found[2] < GOOD_M**2:
                 break
-    if best is None:
-        return None
-    if best.share < LEAST_SHARE:
-        return None
-    if best.type == "flat":
-        off = np.abs(cells.z - best.planes.coefficients[0, 2])
-        return best if 1.4826 * float(np.median(off)) <= FLAT_SCATTER_M else None
-    return best if best.rmse_m <= MOST_RMSE_M else None
-
-
-def _bank(a: float, b: float) -> list[tuple[str, Floats, Floats]]:
-    """Return each roof over half sides *a* ≥ *b*: its planes, and how its ridge can move.
-
-    Rows of planes are factors of u, of v, and a constant. A row of moves says what moving the
-    ridge by a metre adds to each plane's constant: across, along, and longer.
-    """
-    across, along = [(0, 1, 0), (0, -1, 0)], [(1, 0, 0), (-1, 0, 0)]
-    ends = [(1, 0, a - b), (-1, 0, a - b)]
-    sides = [(b / a, 0, 0), (-b / a, 0, 0)]
-    shapes: list[tuple[str, list[Any], list[Any]]] = [
-        ("flat", [(0, 0, 0)], []),
-        ("shed", [(0, 1, 0)], []),
-        ("shed", [(1, 0, 0)], []),
-        ("gable", across, [(-1, 1)]),
-        ("gable", along, [(-1, 1)]),
-        ("hip", across + ends, [(-1, 1, 0, 0), (0, 0, -1, 1), (0, 0, 1, 1)]),
-        ("pyramid", across + sides, [(-1, 1, 0, 0), (0, 0, -b / a, b / a)]),
-    ]
-    return [
-        (kind, np.array(planes, float), np.array(moves, float).reshape(-1, len(planes)))
-        for kind, planes, moves in shapes
-    ]
-
-
-def _moved(
-    kind: str,
-    shape: Floats,
-    moves: Floats,
-    frame: _Frame,
-    uv: Floats,
-    cells: Seen,
-    least: float,
-) -> Roof | None:
-    """Return the roof whose ridge lies best, sought in ever smaller steps from the middle.
-
-    None where its score is not below *least*.
-    """
-    most = min(MOST_MOVE_M, MOST_MOVE * frame.half[1])
-    odd = kind == "pyramid" and frame.half[0] > SQUARE * frame.half[1]
-    unknowns = UNKNOWNS[kind] + ODD * odd
-    level, rise, cost, share, score, planes = _sought(
-        uv,
-        shape,
-        moves,
-        most,
-        unknowns,
-        kind in FALLING,
-        cells.flat,
-    )
-    pitch_deg = float(np.degrees(np.arctan(abs(rise) * np.hypot(*shape[:, :2].T).max())))
-    if score >= least or (kind != "flat" and pitch_deg < FLATTEST_DEG[kind]):
-        return None
-    return Roof(
-        kind, _planes(planes, level, rise, frame), pitch_deg, float(np.sqrt(cost)), share, score
-    )
+    return best, fit[0], fit[1], fit[2], fit[3], score, planes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -169,16 +172,19 @@ def _sought(
     most: float,
     unknowns: int,
     falling: bool,
+    middle: float,
     seen: Flat,
-) -> tuple[float, float, float, float, float, Floats]:
-    """Return level, rise, cost and share of the best place of the ridge, its score and planes.
+) -> tuple[tuple[float, float, float, float], float, Floats]:
+    """Return the fit of the best place of the ridge, its score, and the planes there.
+
+    It is sought in ever smaller steps from the middle of the outline.
 
     Each move counts as an unknown. A *falling* roof may fall inwards, another only outwards.
     """
     cells = len(seen[-1])
     away = np.zeros(len(moves))
     tried = [away.copy()]
-    best = fit_shape(uv, shape, seen)
+    best = fit_shape(uv, shape, middle, seen)
     best_planes = shape.copy()
     score = bic(best[2], cells, unknowns) if falling or best[1] > 0 else np.inf
     better_than = FINEST_M**2
@@ -201,13 +207,13 @@ def _sought(
                     for move in range(len(moves)):
                         planes[:, 2] += away[move] * moves[move]
                         moved += away[move] != 0
-                    found = fit_shape(uv, planes, seen)
+                    found = fit_shape(uv, planes, middle, seen)
                     trial = bic(found[2], cells, moved) if falling or found[1] > 0 else np.inf
                     if trial < score:
                         score, best, best_planes, better = trial, found, planes, True
                     else:
                         away[axis] = before
-    return best[0], best[1], best[2], best[3], score, best_planes
+    return best, score, best_planes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -222,11 +228,13 @@ def _among(place: Floats, places: Sequence[Floats]) -> bool:
 def fit_shape(
     uv: Floats,
     planes: Floats,
+    middle: float,
     seen: Flat,
 ) -> tuple[float, float, float, float]:
     """Return level and rise of z ≈ level + rise·f, mean squared residual and share within 1 m.
 
-    f is the least of *planes*, as the surface shows it. Reweighted least squares (Tukey).
+    f is the least of *planes*, as the surface shows it. Reweighted least squares (Tukey), from
+    the *middle* of all heights on.
     """
     z = seen[-1]
     every = np.empty(len(uv))
@@ -236,10 +244,9 @@ def fit_shape(
             lowest = min(lowest, planes[k, 0] * uv[i, 0] + planes[k, 1] * uv[i, 1] + planes[k, 2])
         every[i] = lowest
     f = as_shown(every, seen)
-    level, rise = float(np.median(z)), 0.0
-    origin = level
+    level, rise, origin = middle, 0.0, middle
     weights, residual, spare = np.ones(len(z)), np.empty(len(z)), np.empty(len(z))
-    middle = np.inf
+    usual = np.inf
     for _ in range(20):
         before_level, before_rise = level, rise
         total, sum_f, sum_z, sum_ff, sum_fz = 1e-9, 0.0, 0.0, 0.0, 0.0
@@ -255,8 +262,8 @@ def fit_shape(
         level = origin + (sum_z - rise * sum_f) / total
         for i in range(len(z)):
             residual[i] = abs(z[i] - level - rise * f[i])
-        middle = middle_near(residual, middle, spare)
-        reach = 4.685 * max(1.4826 * middle, 0.05)
+        usual = middle_near(residual, usual, spare)
+        reach = 4.685 * max(1.4826 * usual, 0.05)
         for i in range(len(z)):
             weights[i] = max(1 - (residual[i] / reach) ** 2, 0.0) ** 2
         if max(abs(before_level - level), abs(before_rise - rise)) < 1e-3:
@@ -277,9 +284,3 @@ def _frame(outline: BaseGeometry) -> _Frame:
     axes = np.column_stack([u, [-u[1], u[0]]])
     half = np.maximum(np.array([long, np.hypot(*other)]) / 2, 0.1)
     return _Frame(corners.mean(axis=0), axes, half)
-
-
-def _planes(shape: NDArray[np.float64], level: float, rise: float, frame: _Frame) -> Planes:
-    slopes = rise * shape[:, :2] @ frame.axes.T
-    coefficients = np.column_stack([slopes, level + rise * shape[:, 2]])
-    return Planes(coefficients, (float(frame.middle[0]), float(frame.middle[1])))

@@ -119,10 +119,13 @@ def seen(
     asked = (cells.depth_m >= inset_m) & np.isfinite(cells.z)
     share = asked.sum() / most
     stride = 1 if whole else int(np.ceil(np.sqrt(share)))
-    on = (cells.row % stride == 0) & (cells.col % stride == 0) if stride > 1 else asked | True
-    asked &= on
-    x, y, every_z, depth_m = cells.x[on], cells.y[on], cells.z[on], cells.depth_m[on]
-    row, col, asked = cells.row[on] // stride, cells.col[on] // stride, asked[on]
+    x, y, every_z, depth_m, row, col = (
+        cells.x, cells.y, cells.z, cells.depth_m, cells.row, cells.col
+    )  # fmt: skip
+    if stride > 1:
+        on = (row % stride == 0) & (col % stride == 0)
+        x, y, every_z, depth_m, asked = x[on], y[on], every_z[on], depth_m[on], asked[on]
+        row, col = row[on] // stride, col[on] // stride
     along_row, along_col = (float(np.exp(-stride / width)) if width else 0.0 for width in blur)
     keep = along_row, along_col
     one = np.ones(len(x))

@@ -7,7 +7,7 @@ cells, as under a shed, the whole outline is read instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,32 +67,73 @@ class Under:
     """How far inside the outline they lie, `DEEPEST_M` at most."""
     row: NDArray[np.int64]
     col: NDArray[np.int64]
-    """In the window of *shape* around the outline."""
-    shape: tuple[int, int]
-    cell_m: float
+    """In the window around the outline."""
+    corner: tuple[int, int]
+    """Row and column of that window in the raster."""
+
+    def of(self, raster: Raster) -> Under:
+        """Return the same cells of a raster that lies on the same grid."""
+        row, col = self.row + self.corner[0], self.col + self.corner[1]
+        return replace(self, z=_values(raster, row, col))
 
 
 def under(outline: BaseGeometry, raster: Raster) -> Under:
     """Return the cells of *raster* under *outline*; none where that lies beside it."""
-    import shapely
-
     grid = raster.grid
     row0, col0, height, width = window_over(outline.bounds, grid)
     row1, col1 = min(row0 + height, grid.height), min(col0 + width, grid.width)
     row0, col0 = max(row0, 0), max(col0, 0)
     shape = max(row1 - row0, 0), max(col1 - col0, 0)
-    corner = grid.xy(row0, col0)
-    rings = shapely.get_rings(shapely.get_parts(outline))
-    ends, ring = shapely.get_coordinates(rings, return_index=True)
-    same = ring[1:] == ring[:-1]
-    ends = ends - corner
-    sides = np.hstack([ends[:-1][same], ends[1:][same]])
+    ends, ring = rings_of(outline)
     step = grid.transform.a, grid.transform.e
-    depth = _depths(sides, *shape, *step, DEEPEST_M)
-    row, col = np.nonzero(depth)
-    x, y = grid.xy(row + row0, col + col0)
-    z = raster.values[row + row0, col + col0].astype(np.float64)
-    return Under(x, y, z, depth[row, col], row, col, shape, grid.cell_m)
+    row, col, depth = _inside(ends - grid.xy(row0, col0), ring, *shape, *step, DEEPEST_M)
+    in_row, in_col = row + row0, col + col0
+    x, y = grid.xy(in_row, in_col)
+    return Under(x, y, _values(raster, in_row, in_col), depth, row, col, (row0, col0))
+
+
+def _values(raster: Raster, row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(raster.values[row, col], np.float64)
+
+
+def rings_of(outline: BaseGeometry) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the corners of an outline, ring after ring, each closed, and the ring of each."""
+    import shapely
+
+    rings = shapely.get_rings(shapely.get_parts(outline))
+    corners, ring = shapely.get_coordinates(rings, return_index=True)
+    return corners, ring
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _inside(
+    ends: NDArray[np.float64],
+    ring: NDArray[np.int64],
+    height: int,
+    width: int,
+    dx: float,
+    dy: float,
+    most: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return row and column of the cell centres in a polygon, and how deep inside they lie.
+
+    *ends* are the corners of its closed rings. Centres are at column·dx, row·dy.
+    """
+    sides, count = np.empty((len(ends), 4)), 0
+    for i in range(len(ends) - 1):
+        if ring[i] == ring[i + 1]:
+            sides[count, :2], sides[count, 2:] = ends[i], ends[i + 1]
+            count += 1
+    depth = _depths(sides[:count], height, width, dx, dy, most)
+    size = np.count_nonzero(depth)
+    rows, cols, deep = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+    found = 0
+    for row in range(height):
+        for col in range(width):
+            if depth[row, col] > 0:
+                rows[found], cols[found], deep[found] = row, col, depth[row, col]
+                found += 1
+    return rows, cols, deep
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -101,7 +142,7 @@ def _depths(
 ) -> NDArray[np.float64]:
     """Return how deep in the polygon of *sides* (x, y, x, y) cell centres lie; 0 is outside.
 
-    Centres are at column·dx, row·dy. A row is inside between its odd and its even crossings.
+    A row is inside between its odd and its even crossings.
     """
     depth = np.zeros((height, width))
     crossing = np.empty(len(sides))

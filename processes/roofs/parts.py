@@ -233,7 +233,7 @@ def _plain(uv: Floats, z: Floats) -> float:
         half[axis] = (high - low) / 2
     number = np.arange(len(z))
     seen = (number, number, np.ones(len(z)), 0.0, 0.0, number, z)
-    best = np.inf
+    best, middle = np.inf, float(np.median(z))
     for kind in range(6):  # level, falling both ways, gables both ways, hip
         planes = np.zeros((4, 3))
         if kind in (1, 2):
@@ -243,5 +243,5 @@ def _plain(uv: Floats, z: Floats) -> float:
         elif kind == 5:
             planes[0, 0], planes[1, 0], planes[2, 1], planes[3, 1] = 1.0, -1.0, 1.0, -1.0
             planes[:2, 2], planes[2:, 2] = half[0], half[1]
-        best = min(best, fit_shape(at, planes, seen)[2])
+        best = min(best, fit_shape(at, planes, middle, seen)[2])
     return best

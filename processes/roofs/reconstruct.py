@@ -71,7 +71,8 @@ def reconstruct(
     whole = parts[0] if len(parts) == 1 else MultiPolygon(parts)
     try:
         cells = under(whole, dsm)
-        heights = measure(cells, inset_of(cells), under(whole, dtm))
+        ground = cells.of(dtm) if dtm.grid == dsm.grid else under(whole, dtm)
+        heights = measure(cells, inset_of(cells), ground)
     except NoHeights as fault:
         return Reconstruction(None, reason=str(fault))
     if heights.roof_m - heights.ground_m < LEAST_HEIGHT_M:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from processes.core.systems import solved
 from processes.roofs.blur import Flat, Seen, as_shown, bic, middle_near
+from processes.roofs.heights import rings_of
 from processes.roofs.planes import Planes
 
 if TYPE_CHECKING:
@@ -158,17 +159,12 @@ def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
 
     if not isinstance(outline, shapely.Polygon):
         return
-    angle = direction(outline)
+    corners, ring = rings_of(outline)
+    angle = _direction(corners, ring)
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    local = shapely.transform(outline, lambda xy: xy @ axes)
-    corners = shapely.get_coordinates(local)
-    lines = [_merged(corners[:, 0]), _merged(corners[:, 1])]
-    if max(map(len, lines)) > MOST_LINES or min(map(len, lines)) < 2:
-        return
-    boxes = _chosen(lines, local)
-    covered = shapely.union_all([shapely.box(*box) for box in boxes])
-    common = shapely.area(shapely.intersection(covered, local))
-    if common < LEAST_EXPLAINED * max(local.area, covered.area):
+    chosen, common_m2, covered_m2 = _chosen(corners @ axes, ring)
+    boxes: list[Box] = [tuple(box) for box in chosen.tolist()]
+    if not boxes or common_m2 < LEAST_EXPLAINED * max(outline.area, covered_m2):
         return
     yield [_placed(box, along, axes) for box, along in _cut(boxes)]
     if len(boxes) > 1 and _area(boxes[1]) > ALMOST * _area(boxes[0]):
@@ -178,22 +174,18 @@ def _plans(outline: BaseGeometry) -> Iterator[list[Rectangle]]:
 
 def direction(outline: BaseGeometry) -> float:
     """Return the direction of most of the walls, modulo a right angle."""
-    import shapely
+    return float(_direction(*rings_of(outline)))
 
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _direction(corners: Floats, ring: NDArray[np.int64]) -> float:
     total = 0j
-    for ring in shapely.get_rings(shapely.get_parts(outline)):
-        edges = np.diff(shapely.get_coordinates(ring) @ [1, 1j])
-        length = np.maximum(np.abs(edges), 1e-9)
-        total += complex(np.sum(length * (edges / length) ** 4))
+    for i in range(len(corners) - 1):
+        if ring[i] == ring[i + 1]:
+            edge = complex(corners[i + 1, 0] - corners[i, 0], corners[i + 1, 1] - corners[i, 1])
+            length = max(abs(edge), 1e-9)
+            total += length * (edge / length) ** 4
     return float(np.angle(total)) / 4
-
-
-def _merged(values: Floats) -> Floats:
-    ordered = np.sort(values)
-    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > MERGE_M) + 1)
-    # the outer walls stay where they are
-    ends = [groups[0].min(), *(group.mean() for group in groups[1:-1]), groups[-1].max()]
-    return np.array(ends if len(groups) > 1 else [ordered[0], ordered[-1]])
 
 
 Box = tuple[float, float, float, float]
@@ -203,28 +195,96 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _chosen(lines: Sequence[Floats], local: BaseGeometry) -> list[Box]:
-    """Return the largest rectangles between the lines that cover the outline, largest first."""
-    import shapely
+@njit(cache=True, nogil=True, error_model="numpy")
+def _chosen(corners: Floats, ring: NDArray[np.int64]) -> tuple[Floats, float, float]:
+    """Return the largest rectangles between the walls' lines that cover an outline, largest first.
 
-    xs, ys = lines
-    left, low = np.meshgrid(xs[:-1], ys[:-1], indexing="ij")
-    right, high = np.meshgrid(xs[1:], ys[1:], indexing="ij")
-    cells = shapely.box(left, low, right, high)
-    area = shapely.area(cells)
-    full = shapely.area(shapely.intersection(cells, local)) > 0.5 * area
-    found: list[Box] = []
-    left_over = full.copy()
-    while len(found) < MOST_WINGS and left_over.any():
+    Their corners are xmin, ymin, xmax, ymax; then comes how much of the outline they cover, m²,
+    and how much they cover.
+    """
+    xs, ys = _merged(corners[:, 0]), _merged(corners[:, 1])
+    found = np.empty((MOST_WINGS, 4))
+    if max(len(xs), len(ys)) > MOST_LINES:
+        return found[:0], 0.0, 0.0
+    common = _shared(corners, ring, xs, ys)
+    area = np.expand_dims(np.diff(xs), 1) * np.diff(ys)
+    full = common > 0.5 * area
+    left_over, covered = full.copy(), np.zeros(full.shape, np.bool_)
+    count = 0
+    while count < MOST_WINGS and left_over.any():
         i0, i1, j0, j1 = _largest(area, full, left_over)
-        fresh_m2 = float((area * left_over)[i0:i1, j0:j1].sum())
-        if fresh_m2 < LEAST_WING_M2:
+        if (area * left_over)[i0:i1, j0:j1].sum() < LEAST_WING_M2:
             break
         left_over[i0:i1, j0:j1] = False
-        sides = xs[i1] - xs[i0], ys[j1] - ys[j0]
-        if min(sides) >= LEAST_WIDTH_M:
-            found.append((float(xs[i0]), float(ys[j0]), float(xs[i1]), float(ys[j1])))
+        if min(xs[i1] - xs[i0], ys[j1] - ys[j0]) >= LEAST_WIDTH_M:
+            found[count] = xs[i0], ys[j0], xs[i1], ys[j1]
+            covered[i0:i1, j0:j1] = True
+            count += 1
+    return found[:count], (common * covered).sum(), (area * covered).sum()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _merged(values: Floats) -> Floats:
+    """Return where lines run: the outer ones where they are, others in the middle of theirs."""
+    ordered = np.sort(values)
+    lines, start = np.empty(len(ordered) + 1), 0
+    count = 0
+    for end in range(1, len(ordered) + 1):
+        if end == len(ordered) or ordered[end] - ordered[end - 1] > MERGE_M:
+            lines[count] = ordered[start:end].mean()
+            start, count = end, count + 1
+    lines[0], lines[max(count, 2) - 1] = ordered[0], ordered[-1]
+    return lines[: max(count, 2)]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shared(corners: Floats, ring: NDArray[np.int64], xs: Floats, ys: Floats) -> Floats:
+    """Return the area that a polygon has in common with each box between lines.
+
+    Under each side lies, in a box, the integral of the side's height held within the box; sides
+    that run back are taken off.
+    """
+    found = np.zeros((len(xs) - 1, len(ys) - 1))
+    start = 0
+    while start < len(corners):
+        end = start + 1
+        while end < len(corners) and ring[end] == ring[start]:
+            end += 1
+        whole = 0.0
+        for k in range(start, end - 1):
+            whole += (corners[k + 1, 0] - corners[k, 0]) * (corners[k + 1, 1] + corners[k, 1])
+        outer = start == 0
+        sign = 1.0 if (whole > 0) == outer else -1.0
+        for k in range(start, end - 1):
+            x0, y0, x1, y1 = corners[k, 0], corners[k, 1], corners[k + 1, 0], corners[k + 1, 1]
+            way = sign if x1 > x0 else -sign
+            if x1 < x0:
+                x0, y0, x1, y1 = x1, y1, x0, y0
+            for i in range(len(xs) - 1):
+                left, right = max(x0, xs[i]), min(x1, xs[i + 1])
+                if right <= left:
+                    continue
+                slope = (y1 - y0) / (x1 - x0)
+                first, last = y0 + slope * (left - x0), y0 + slope * (right - x0)
+                for j in range(len(ys) - 1):
+                    found[i, j] += way * (right - left) * _held(first, last, ys[j], ys[j + 1])
+        start = end
     return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _held(first: float, last: float, low: float, high: float) -> float:
+    """Return how far above *low* a line lies on the mean that is held between *low* and *high*."""
+    a, b = min(first, last), max(first, last)
+    if b <= low:
+        return 0.0
+    if a >= high:
+        return high - low
+    if b - a < 1e-12:
+        return a - low
+    within = min(b, high) - max(a, low)
+    middle = (min(b, high) + max(a, low)) / 2 - low
+    return (within * middle + max(b - high, 0.0) * (high - low)) / (b - a)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -316,8 +376,9 @@ def _tried(
     rows = np.array([[KINDS.index(kind) for kind in row] for row in kinds])
     measures, level, slope = _fitted(uv, half, rows, cells.flat, coarsest_m)
     return [
-        _Trial(plan, kinds[row], *measures[row].tolist(), level[row], slope[row])
-        for row in np.flatnonzero(np.isfinite(measures[:, 0])).tolist()
+        _Trial(plan, kinds[row], score, rmse_m, share, level[row], slope[row])
+        for row, (score, rmse_m, share) in enumerate(measures.tolist())
+        if score < np.inf
     ]
 
 
