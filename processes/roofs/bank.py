@@ -123,8 +123,6 @@ def fit_roof(outline: BaseGeometry, cells: Seen) -> Roof | None:
     kind = BANK[number][0]
     if kind != "flat" and rmse_m > MOST_RMSE_M:
         return None
-    if kind == "flat" and 1.4826 * float(np.median(np.abs(cells.z - level))) > FLAT_SCATTER_M:
-        return None
     slopes = rise * shape[:, :2]
     coefficients = np.column_stack([slopes @ frame.axes.T, level + rise * shape[:, 2]])
     planes = Planes(coefficients, (float(frame.middle[0]), float(frame.middle[1])))
@@ -161,6 +159,8 @@ def _best(
             best, score, fit, planes = number, trial, found, moved
             if number == 0 and found[2] < GOOD_M**2:
                 break
+    if best == 0 and 1.4826 * np.median(np.abs(seen[-1] - fit[0])) > FLAT_SCATTER_M:
+        best = -1
     return best, fit[0], fit[1], fit[2], fit[3], score, planes
 
 

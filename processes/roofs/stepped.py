@@ -49,7 +49,7 @@ def raise_wings(outline: Polygon, base_m: float, wings: Sequence[Wing]) -> Solid
         for plan, planes, row in pieces
     ]
     heights = [
-        {p: _height(plane, p, shift) for ring in rings for p in ring} for rings, plane in faces
+        _heights(plane, [p for ring in rings for p in ring], shift) for rings, plane in faces
     ]
     if min(min(known.values()) for known in heights) < (base_m + LEAST_WALL_M) * 1000:
         raise RoofUnfit("its eaves would reach the ground")
@@ -101,9 +101,8 @@ def _pieces(
 
     areas = [shapely.Polygon(wing.corners) for wing in wings]
     near = outline.boundary.buffer(WELD_M)
-    sides = [shapely.LineString(side) for wing in wings for side in _sides(wing.corners)]
-    lines = [shapely.difference(side, near) for side in sides] + list(_creases(wings, areas))
-    cells = _cells(outline, lines)
+    sides = shapely.linestrings(np.concatenate([_sides(wing.corners) for wing in wings]))
+    cells = _cells(outline, [*shapely.difference(sides, near), *_creases(wings, areas)])
     middles = shapely.point_on_surface(cells)
     within = shapely.contains(outline, middles)
     cells, middles = cells[within], middles[within]
@@ -158,27 +157,26 @@ def _cells(outline: Polygon, lines: Sequence[Any]) -> Any:
     """
     import shapely
 
-    longer = [
-        _lengthened(shapely.get_coordinates(part))
-        for part in shapely.get_parts(list(lines))
-        if part.geom_type == "LineString" and part.length > WELD_M
-    ]
+    parts = shapely.get_parts(lines)
+    longer = shapely.linestrings(_lengthened(parts[shapely.length(parts) > WELD_M]))
     net = shapely.union_all([outline.boundary, *longer], grid_size=STEP_M)
     parts = welded([outline.boundary, *shapely.get_parts(net)], WELD_M)
     again = shapely.union_all(parts[1:], grid_size=STEP_M)
     return shapely.get_parts(shapely.polygonize([again]))
 
 
-def _lengthened(ends: NDArray[np.float64]) -> Any:
+def _lengthened(lines: Any) -> NDArray[np.float64]:
+    """Return the ends (line, 2, 2) of straight lines, moved apart."""
     import shapely
 
-    along = (ends[-1] - ends[0]) / np.hypot(*(ends[-1] - ends[0]))
-    return shapely.LineString([ends[0] - 2 * WELD_M * along, ends[-1] + 2 * WELD_M * along])
+    first, last = (shapely.get_coordinates(shapely.get_point(lines, at)) for at in (0, -1))
+    along = (last - first) / np.hypot(*(last - first).T)[:, None]
+    return np.stack([first - 2 * WELD_M * along, last + 2 * WELD_M * along], axis=1)
 
 
-def _sides(corners: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    for number in range(len(corners)):
-        yield corners[[number, (number + 1) % len(corners)]]
+def _sides(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return both ends of each side of a ring, (side, 2, 2)."""
+    return np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
 
 
 def _one_name_a_plane(name: NDArray[np.int_], wings: Sequence[Wing]) -> NDArray[np.int_]:
@@ -288,9 +286,13 @@ def _edges(ring: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
     return zip(ring, (*ring[1:], ring[0]), strict=True)
 
 
-def _height(plane: Planes, place: Point, shift: NDArray[np.float64]) -> int:
-    x, y = np.array(place) * STEP_M + shift
-    return round(float(plane.lowest(x, y)) * 1000)
+def _heights(
+    plane: Planes, places: Sequence[Point], shift: NDArray[np.float64]
+) -> dict[Point, int]:
+    """Return the height of a plane above each place, in whole millimetres."""
+    x, y = (np.array(places) * STEP_M + shift).T
+    millimetres = np.round(plane.lowest(x, y) * 1000).astype(np.int64)
+    return dict(zip(places, millimetres.tolist(), strict=True))
 
 
 def _levelled(heights: Sequence[dict[Point, int]]) -> None:
