@@ -134,9 +134,12 @@ def _creases(wings: Sequence[Wing], areas: Sequence[Any]) -> Iterator[Any]:
     import shapely
 
     drawn: set[frozenset[tuple[Any, ...]]] = set()
+    wide = shapely.buffer(areas, WELD_M)
     for number, (wing, area) in enumerate(zip(wings, areas, strict=True)):
-        for other, place in zip(wings[number:], areas[number:], strict=True):
+        for after, (other, place) in enumerate(zip(wings[number:], areas[number:], strict=True)):
             both = shapely.intersection(area, place)
+            if both.area <= WELD_M * both.length:  # beside each other, or not quite by rounding
+                both = shapely.intersection(wide[number], wide[number + after])
             over = wing.corners.tobytes(), other.corners.tobytes()
             pairs = product(wing.planes.coefficients, other.planes.coefficients)
             for row, against in pairs:
@@ -233,10 +236,7 @@ def _equal(
     against: NDArray[np.float64],
     area: Any,
 ) -> Any | None:
-    """Return the line within *area* on which two planes are equally high, if there is one.
-
-    Where *area* is itself a line, the side that two wings share, it is a short one across it.
-    """
+    """Return the line within *area* on which two planes are equally high, if there is one."""
     import shapely
 
     if area.is_empty:
@@ -252,8 +252,6 @@ def _equal(
     reach = 2 * (float(np.hypot(*(foot - planes.origin))) + area.length)
     along = reach * np.array([-normal[1], normal[0]])
     line = shapely.LineString([foot - along, foot + along])
-    if not area.area:
-        area = area.buffer(WELD_M)
     line = shapely.intersection(line, area)
     return None if line.is_empty else line
 

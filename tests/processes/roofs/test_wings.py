@@ -12,10 +12,10 @@ from shapely.geometry import Polygon, box
 
 from processes.roofs.blur import points
 from processes.roofs.extrude import tidy
-from processes.roofs.planes import RoofUnfit
+from processes.roofs.planes import Planes, RoofUnfit
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
-from processes.roofs.wings import fit_wings, rectangles
+from processes.roofs.wings import Wing, fit_wings, rectangles
 
 L = box(0, 0, 18, 9).union(box(0, 0, 7, 20))
 T = box(0, 0, 20, 8).union(box(7, 0, 13, 16))
@@ -89,6 +89,21 @@ def test_outlines_without_right_angles_and_single_houses_have_no_wings():
     assert len(rectangles(box(0, 0, 12, 8))) == 1
     _, cells = surface(box(0, 0, 12, 8), 0.0)
     assert fit_wings(box(0, 0, 12, 8), cells, 1.0) is None
+
+
+@pytest.mark.parametrize("gap", [-1e-9, 0.0, 1e-9])
+def test_roofs_that_cross_above_a_wall_they_share_by_rounding_alone_are_closed(gap):
+    """It overlapped by a billionth of a metre, so a lesser roof took the place of the best."""
+    left, right = box(0, 0, 10, 8), box(10 + gap, 0, 20, 8)
+    wings = [
+        Wing(
+            shapely.get_coordinates(area)[:4], Planes(np.array([[0.0, slope, 150.0]]), (10.0, 4.0))
+        )
+        for area, slope in ((left, 0.3), (right, -0.3))
+    ]
+    solid = raise_wings(tidy(box(0, 0, 20, 8))[0], 140.0, wings)
+    assert faults(solid) == []
+    assert volume(solid) == pytest.approx(20 * 8 * 10, rel=1e-6)
 
 
 def test_flat_wings_of_one_height_are_one_roof():
