@@ -165,7 +165,7 @@ def on_cluster(
             while True:
                 try:
                     with client.as_current():
-                        wait_for([future], timeout=LOOK_S)  # type: ignore[no-untyped-call]
+                        wait_for([future], timeout=LOOK_S)  # type: ignore[no-untyped-call]  # untyped
                     # given time: a fetch that is given up spoils the next one, which joins it
                     values: Values = future.result(timeout=WORKERS_S)
                 except TimeoutError:
