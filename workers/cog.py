@@ -55,7 +55,8 @@ class BlockFile:
             info = np.iinfo(self._layer.dtype)
             stack = np.clip(np.rint(stack), info.min, info.max)
         window = Window(col0, row0, stack.shape[2], stack.shape[1])
-        self._file.write(stack.astype(wanted, copy=False), window=window)
+        with rasterio.Env(**CACHE):  # beyond it GDAL keeps what it likes
+            self._file.write(stack.astype(wanted, copy=False), window=window)
 
     def finish(self) -> None:
         """Close, add overviews, and put the COG in place (what is passing stays as it is)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,6 +226,32 @@ def test_a_row_of_blocks_fits_into_the_cache() -> None:
     """rasterio hands a number on as bytes: 128 made GDAL read each block again for each row."""
     a_row_of_tiles = 20 * TILE_PX * TILE_PX * np.dtype(np.float32).itemsize
     assert CACHE["GDAL_CACHEMAX"] > a_row_of_tiles
+
+
+WRITING = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from affine import Affine
+from processes.core.process import Layer
+from processes.core.raster import Grid
+from workers.cog import BlockFile
+
+grid = Grid("EPSG:32631", Affine(0.5, 0, 0, 0, -0.5, 0), 10000, 10000)
+file, block = BlockFile(Path(sys.argv[1]), Layer("dsm"), grid, 1), np.ones((1000, 1000), np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for place in range(100):
+    file.write(block, 1000 * (place // 10), 1000 * (place % 10))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+file.abandon()
+"""
+
+
+def test_what_writing_keeps_does_not_grow_with_the_area(tmp_path: Path) -> None:
+    """The bound held while rasters were read; what was written stayed in up to a 20th of memory."""
+    writing = [sys.executable, "-c", WRITING, str(tmp_path / "dsm.tif")]
+    done = subprocess.run(writing, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 250, "380 MiB were written, 128 may be kept"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
