@@ -66,8 +66,11 @@ def tone(view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height
     seen = np.full(lon.shape, np.nan, np.float32)
     shown = glance(view, view.read, lon, lat, height)
     if shown is not None:
-        grey = cv2.blur(shown.bands.mean(axis=0, dtype=np.float32), (3, 3))
-        seen[shown.inside] = share(grey[shown.at], ends)
+        grey = shown.bands.mean(axis=0, dtype=np.float32)
+        known = np.isfinite(grey)
+        # one NaN would go on along its row and column
+        grey = cv2.blur(np.where(known, grey, np.float32(ends[1])), (3, 3))
+        seen[shown.inside] = np.where(known[shown.at], share(grey[shown.at], ends), np.nan)
     return seen
 
 

@@ -40,3 +40,19 @@ def test_tones_are_shares_between_the_ends_and_nothing_is_seen_beside_the_image(
     view = View("left", MODEL, (900, 900), read)
     seen = tone(view, (100.0, 500.0), *MODEL.locate(row, col, height), height)
     np.testing.assert_allclose(seen, [0.75, 0.0, np.nan], atol=1e-6)
+
+
+def test_a_place_at_the_border_of_the_image_does_not_hide_the_others() -> None:
+    row, col = np.array([420.0, 0.0, 300.0]), np.array([530.0, 530.0, 0.0])
+    height = np.full(3, 145.0, np.float32)
+
+    def padded(row0: int, col0: int, height: int, width: int) -> NDArray[np.float32]:
+        around = np.pad(IMAGE, ((0, 0), (9, 9), (9, 9)), constant_values=np.nan)
+        return around[:, row0 + 9 : row0 + 9 + height, col0 + 9 : col0 + 9 + width]
+
+    seen = tone(
+        View("left", MODEL, (900, 900), padded),
+        (100.0, 500.0), *MODEL.locate(row, col, height), height,
+    )  # fmt: skip
+    assert np.isfinite(seen[0])
+    assert seen[0] == pytest.approx(0.75)
