@@ -7,6 +7,13 @@ near, small ones are noise in the shade or on water. What was cut out on two bui
 by 36 to 62 m, all of it; on Gizeh's pyramid, whose north side is black, it was the debris in that
 shade. RMSE of the two: 1.65 → 1.53 m, 2.67 → 2.57 m.
 
+Waves differ between images, and both agree on some of them by chance, again and again: small
+patches in what is void for the most part. Of patches with heights on less than 0.55 of what is near
+three cells in four on the water of a built harbour have them on less than 0.38, one in twenty in
+the woods of a village on less than 0.42. Asked for a half, that village lost heights of its woods,
+four in five of them right (RMSE 1.32 → 1.39 m). Agreement of both images near, likelihoods and how
+far heights near scatter tell waves from woods no better.
+
 What is highest near has light: a small patch above all roofs that is as black as shade in both
 images is shade, at the foot of a tower that hides it from one of them. Height, size and likelihood
 do not tell such patches. On a town with towers the brightness of 23 of them lay below 0.07 of the
@@ -23,12 +30,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Mask = NDArray[np.bool_]
 Pixels = NDArray[np.float32]
 
 GOES_ON_M = 1.5
 """Neighbouring cells of a patch differ by less."""
 LARGE_M2 = 60.0
 NEAR_M = 12.0
+SPARSE = np.float32(1 / 3)
+"""A small patch is chance where a smaller share of what is near has a height."""
 BELOW_M = 3.0
 """A small patch this far below all large ones near it is a mismatch …"""
 ABOVE_M, TINY_M2 = 20.0, 12.0
@@ -45,11 +55,12 @@ from the dark end of the scene, 0, to the bright one, 1; NaN where no image show
 
 
 def implausible(
-    dsm: Pixels, cell_m: float, brightness: Brightness | None = None
-) -> NDArray[np.bool_]:
+    dsm: Pixels, covered: Mask, cell_m: float, brightness: Brightness | None = None
+) -> Mask:
     """Return which cells of a measured surface (row, col; NaN where void) cannot be right.
 
-    Without *brightness*, patches in black shade are not told.
+    *covered*: where heights were looked for. Without *brightness*, patches in black shade are not
+    told.
     """
     known = np.isfinite(dsm)
     height = np.where(known, dsm, np.float32(0))
@@ -69,6 +80,8 @@ def implausible(
     tiny = cells * cell_m**2 < TINY_M2
     alone = floor >= HIGHEST_M
     wrong = alone | (mean < floor - BELOW_M) | (tiny & (mean > roof + ABOVE_M))
+    small = np.bincount(name, minlength=count + 1)
+    wrong = _and_sparse(wrong & (small > 0), names, small, covered | known, side)
     if brightness is not None:
         lit = ~wrong & (mean > roof + LIT_M)
         at = row[lit[name]], col[lit[name]]
@@ -80,6 +93,29 @@ def implausible(
     out = np.zeros(dsm.shape, bool)
     out[row, col] = wrong[name]
     return out
+
+
+def _and_sparse(
+    wrong: Mask, names: NDArray[np.int32], small: NDArray[np.int64], looked: Mask, side: int
+) -> Mask:
+    """Return which patches are *wrong*, with those whose surroundings are void for the most part.
+
+    *small*: how many cells each small patch has, 0 of others; *side*: how wide surroundings are.
+    """
+    at = np.nonzero((small > 0)[names])
+    name = names[at]
+    sought = _share(looked, side)[at]
+    while True:
+        share = _share((names > 0) & ~wrong[names], side)[at] / sought
+        sparse = ~wrong & (np.bincount(name, share, small.size) < SPARSE * small)
+        if not sparse.any():
+            return wrong
+        wrong = wrong | sparse
+
+
+def _share(mask: Mask, side: int) -> Pixels:
+    """Return the share of a square around each cell that is in a mask."""
+    return np.asarray(cv2.boxFilter(mask.astype(np.float32), -1, (side, side)), np.float32)
 
 
 @njit(cache=True, nogil=True)

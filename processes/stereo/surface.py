@@ -86,10 +86,11 @@ def surface(
         found = _completed(found, new, cells_inside(piece, grid), grid.cell_m, share)
     bright = _brightness(scene, parts[0][0], grid) if parts else None
     wrong = _stray(found.dsm, covered, grid.cell_m)
-    wrong |= implausible(found.dsm, grid.cell_m, bright)
-    second = _second(asks, shares, grid) if asks else None
-    if second is not None:
+    wrong |= implausible(found.dsm, covered, grid.cell_m, bright)
+    second = None
+    if asks:
         looked = np.any([cells_inside(piece, grid) for _, piece in narrow], axis=0)
+        second = _second(asks, shares, looked, grid)
         clear = telling(found.dsm, second.dsm, looked, grid.cell_m)
         wrong |= clear & unsupported(found.dsm, second.dsm, grid.cell_m)
         second = second._replace(dsm=np.where(clear, second.dsm, np.float32(np.nan)))
@@ -153,10 +154,12 @@ def _completed(
     return _filled(known, new, wide, share) if wide.any() else known
 
 
-def _second(pairs: Sequence[Heights], shares: Sequence[float], grid: Grid) -> Second:
-    """Return what narrow pairs say together."""
+def _second(
+    pairs: Sequence[Heights], shares: Sequence[float], looked: NDArray[np.bool_], grid: Grid
+) -> Second:
+    """Return what narrow pairs say together; they *looked* there."""
     said = fuse([heights.dsm for heights in pairs], [heights.trust for heights in pairs])
-    heights = np.where(implausible(said.dsm, grid.cell_m), np.float32(np.nan), said.dsm)
+    heights = np.where(implausible(said.dsm, looked, grid.cell_m), np.float32(np.nan), said.dsm)
     return Second(heights, said.confidence, float(sum(shares)))
 
 
