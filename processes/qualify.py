@@ -18,7 +18,7 @@ from pydantic import Field
 from processes.core.codes import meanings
 from processes.core.errors import InvalidInput
 from processes.core.process import HTML, JSON, Asset, Inputs, Layer, Outputs, Process, Workspace
-from processes.core.raster import Raster, RasterSource
+from processes.core.raster import RasterSource
 
 if TYPE_CHECKING:
     import geopandas
@@ -92,11 +92,11 @@ def run(inputs: QualifyInputs, work: Workspace) -> QualifyOutputs:
     product = _name(inputs.product)
     if inputs.reference is None:
         work.progress(0.0, "predicting from the confidence")
-        found, error_map = predict(inputs, work), None
+        found = predict(inputs, work)
         title, lead = f"{TITLES[inputs.kind]}, predicted: {product}", ""
     else:
         work.progress(0.0, f"comparing {TITLES[inputs.kind].lower()}")
-        found, error_map = COMPARISONS[inputs.kind](inputs, work)
+        found = COMPARISONS[inputs.kind](inputs, work)
         title = f"{TITLES[inputs.kind]}: {product}"
         lead = f"Compared with {_name(inputs.reference)}. "
     work.progress(0.8, "drawing the report")
@@ -111,10 +111,12 @@ def run(inputs: QualifyInputs, work: Workspace) -> QualifyOutputs:
         "stated": _stated(inputs, found),
     }
     page = html_report(title, lead + found.how, found.tiles, found.tables, found.plots)
+    layer = Layer("error_map", band_names=["error_m"])
+    apart = found.error_map
     written = QualifyOutputs(
         report=work.write_json("report.json", _plain(report), JSON),
         page=work.write_text("report.html", page, HTML),
-        error_map=error_map,
+        error_map=None if apart is None else work.write_raster(layer, apart),
     )
     work.progress(1.0, "report written")
     return written
@@ -136,7 +138,7 @@ def predict(inputs: QualifyInputs, work: Workspace) -> Finding:
     return predicted(expected(confidence))
 
 
-def compare_rasters(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, Asset]:
+def compare_rasters(inputs: QualifyInputs, work: Workspace) -> Finding:
     """Two rasters, as they are and after the best constant shift."""
     from processes.accuracy.pairing import cells_of, paired
     from processes.accuracy.surfaces import compared
@@ -154,12 +156,10 @@ def compare_rasters(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, As
     def said(message: str) -> None:
         work.progress(0.4, message)
 
-    found, dz = compared(pair, claims_m, classes, names, said)
-    layer = Layer("error_map", band_names=["error_m"])
-    return found, work.write_raster(layer, Raster(dz, pair.grid))
+    return compared(pair, claims_m, classes, names, said)
 
 
-def compare_points(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, None]:
+def compare_points(inputs: QualifyInputs, work: Workspace) -> Finding:
     """A surface at check points, with the accuracy class they allow."""
     from processes.accuracy.checkpoints import csv_points, vector_points
     from processes.accuracy.objects import compared_points
@@ -180,10 +180,10 @@ def compare_points(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, Non
         classes = np.nan_to_num(cells_at_points(codes, x, y, crs)).astype(np.int64)
         names = _meanings(codes, np.unique(classes))
     heights = at_points(source, x, y, crs)
-    return compared_points(x, y, z, heights, claims_m, classes, names), None
+    return compared_points(x, y, z, heights, claims_m, classes, names)
 
 
-def compare_footprints(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, None]:
+def compare_footprints(inputs: QualifyInputs, work: Workspace) -> Finding:
     """Two sets of outlines, one to one."""
     from processes.accuracy.features import on_one_map, polygons, within
     from processes.accuracy.objects import compared_outlines
@@ -196,10 +196,10 @@ def compare_footprints(inputs: QualifyInputs, work: Workspace) -> tuple[Finding,
     if inputs.area is not None:
         area = polygons(work.read_vector(inputs.area), "area").to_crs(true.crs).union_all()
         ours, theirs, beyond = within(area, ours, theirs)
-    return compared_outlines(ours, theirs, beyond), None
+    return compared_outlines(ours, theirs, beyond)
 
 
-def compare_buildings(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, None]:
+def compare_buildings(inputs: QualifyInputs, work: Workspace) -> Finding:
     """Heights above ground, building by building."""
     from processes.accuracy.features import (
         BUILDING_IOU,
@@ -219,10 +219,10 @@ def compare_buildings(inputs: QualifyInputs, work: Workspace) -> tuple[Finding, 
         true = polygons(work.read_vector(_reference(inputs)), "reference")
         height_m, truth_m = matched_heights(made, true)
         how = f"Buildings are matched where their outlines overlap by IoU ≥ {BUILDING_IOU}."
-    return compared_heights(height_m, truth_m, how), None
+    return compared_heights(height_m, truth_m, how)
 
 
-COMPARISONS: dict[Kind, Callable[[QualifyInputs, Workspace], tuple[Finding, Asset | None]]] = {
+COMPARISONS: dict[Kind, Callable[[QualifyInputs, Workspace], Finding]] = {
     "dsm": compare_rasters,
     "dtm": compare_rasters,
     "ndsm": compare_rasters,

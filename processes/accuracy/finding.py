@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processes.accuracy.plots import Plot
+from processes.core.raster import Raster
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,5 @@ class Finding:
     """The few numbers to see first."""
     tables: dict[str, Any]
     plots: list[Plot]
+    error_map: Raster | None = None
+    """Product minus reference, metres, where both are rasters."""

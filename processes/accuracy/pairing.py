@@ -14,9 +14,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
 
 from processes.accuracy.sample import bilinear
+from processes.core.crs import known
 from processes.core.errors import InvalidInput, NothingToCompare, UnknownCrs
 from processes.core.raster import Grid, RasterSource
 
@@ -120,10 +120,7 @@ def _grid(source: RasterSource, name: str) -> Grid:
 
 
 def _crs(code: str) -> CRS:
-    try:
-        return CRS.from_user_input(code)
-    except CRSError:
-        raise UnknownCrs(f"{code} is unknown to PROJ: give an EPSG code") from None
+    return known(code, f"{code} is unknown to PROJ: give an EPSG code")
 
 
 def _metric(grid: Grid) -> bool:

@@ -23,6 +23,7 @@ from processes.accuracy.pairing import Pairing
 from processes.accuracy.plots import calibration, claims, cumulative, error_map, histogram
 from processes.accuracy.shift import Shift, best_shift, shifted
 from processes.core.errors import NothingToCompare
+from processes.core.raster import Raster
 
 Heights = NDArray[np.float32]
 NOT_POINTS = "a raster holds no independent check points: compare with kind points"
@@ -35,8 +36,8 @@ def compared(
     classes: NDArray[np.integer] | None,
     names: Mapping[int, str],
     said: Callable[[str], None],
-) -> tuple[Finding, Heights]:
-    """Return what a report says of two rasters, and the map of differences.
+) -> Finding:
+    """Return what a report says of two rasters.
 
     *claims_m*: the error that the product claims, at the same places. *classes*: a code for each
     place, *names* what they mean. *said* is told what takes long. Raises NothingToCompare.
@@ -87,13 +88,14 @@ def compared(
                 caption="Share of all reference cells within each error.",
             ),
         ],
+        error_map=Raster(np.where(counted, dz, np.float32(np.nan)).astype(np.float32), pair.grid),
     )
     if classes is not None:
         _add_classes(found, dz, classes, dict(names), counted)
     if claims_m is not None:
         there = shifted(claims_m, Shift(shift.dx_m, shift.dy_m, 0.0), pair.cell_m)
         _add_claims(found, (dz, claims_m), (dz_moved, there), classes, names)
-    return found, np.where(counted, dz, np.float32(np.nan)).astype(np.float32)
+    return found
 
 
 def _add_classes(

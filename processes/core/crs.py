@@ -18,9 +18,20 @@ Floats = NDArray[np.float64]
 Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
+def known(crs: str, refused: str) -> CRS:
+    """Return a reference system. Raises UnknownCrs, which says *refused*."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError:
+        raise UnknownCrs(refused) from None
+
+
 def metric_crs(text: str) -> str:
     """Return a projected, metric reference system in its shortest form. Raises UnknownCrs."""
-    crs = _known(text, f"crs {text[:60]!r} is unknown: give one such as EPSG:32631")
+    crs = known(text, f"crs {text[:60]!r} is unknown: give one such as EPSG:32631")
     crs = crs.to_2d() if len(crs.axis_info) == 3 else crs
     if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
         raise UnknownCrs(f"crs {text[:60]!r} is not a projection in metres: use one such as UTM")
@@ -42,7 +53,7 @@ def map_of(dsm: RasterSource) -> tuple[Grid, CRS]:
     if dsm.grid is None:
         raise InvalidInput("dsm has no georeference: give a map, not an image in sensor geometry")
     refused = "the CRS of dsm is unknown to PROJ: reproject it to a UTM zone"
-    return dsm.grid, _known(dsm.grid.crs, refused)
+    return dsm.grid, known(dsm.grid.crs, refused)
 
 
 def metric_grid(dsm: RasterSource) -> Grid:
@@ -68,13 +79,3 @@ def for_arrays(transform: Plane) -> Plane:
         return first[:1].reshape(np.shape(x)), second[:1].reshape(np.shape(x))
 
     return plane
-
-
-def _known(crs: str, refused: str) -> CRS:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return CRS.from_user_input(crs)
-    except CRSError:
-        raise UnknownCrs(refused) from None

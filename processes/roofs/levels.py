@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from processes.roofs.blur import Seen, bic
 from processes.roofs.planes import Planes
-from processes.roofs.wings import Wing, Winged, direction
+from processes.roofs.plans import direction
+from processes.roofs.wings import Wing, Winged
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -22,7 +22,8 @@ from processes.roofs.bank import COARSEST_M, fit_shape
 from processes.roofs.blur import NOISE_CELLS, Seen, bic
 from processes.roofs.heights import NoHeights
 from processes.roofs.planes import LEAST_FACE_M2, Planes
-from processes.roofs.wings import Wing, Winged, direction
+from processes.roofs.plans import direction
+from processes.roofs.wings import Wing, Winged
 
 if TYPE_CHECKING:
     from shapely import Polygon

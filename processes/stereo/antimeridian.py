@@ -6,7 +6,6 @@ longitudes of a scene are brought within half a turn of one of them, by whole tu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from shapely import box, unary_union
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+from processes.core.crs import Plane
+
 Floats = NDArray[np.float64]
-Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
 def near(lon: Any, middle: float) -> Any:

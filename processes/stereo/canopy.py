@@ -23,18 +23,17 @@ which finds crowns no better than chance: what is left of them is too steep to l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.crs import Plane
 from processes.core.nearest import nearest
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.view import View, glance
-
-Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 TALL_M = 2.0
 """What may be a crown stands so much above the lowest around it …"""

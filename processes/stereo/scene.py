@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely import contains_xy, get_coordinates, transform, unary_union
 from shapely.geometry.base import BaseGeometry
 
+from processes.core.crs import Plane
 from processes.stereo.canopy import typical_red
 from processes.stereo.coverage import Pair
 from processes.stereo.epipolar import EpipolarField
@@ -20,7 +21,6 @@ from processes.stereo.tones import tones_of
 from processes.stereo.view import View
 
 Floats = NDArray[np.float64]
-Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 COMPARABLE = 0.6
 """Pairs whose base is at least this share of the widest are fused; narrower ones only asked."""

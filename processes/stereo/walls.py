@@ -50,6 +50,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processes.core.crs import Plane
 from processes.core.nearest import nearest
 from processes.core.origin import Origin
 from processes.core.raster import Grid
@@ -57,7 +58,6 @@ from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.fuse import Filled
 from processes.stereo.view import View, glance
 
-Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
 Mask = NDArray[np.bool_]
 Green = Callable[[Mask, Pixels], Mask]
 """Which of some cells are as green and dark as crowns, seen at these heights."""

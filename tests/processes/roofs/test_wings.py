@@ -13,9 +13,10 @@ from shapely.geometry import Polygon, box
 from processes.roofs.blur import points
 from processes.roofs.extrude import tidy
 from processes.roofs.planes import Planes, RoofUnfit
+from processes.roofs.plans import rectangles
 from processes.roofs.stepped import raise_wings
 from processes.roofs.validity import faults
-from processes.roofs.wings import Wing, fit_wings, rectangles
+from processes.roofs.wings import Wing, fit_wings
 
 L = box(0, 0, 18, 9).union(box(0, 0, 7, 20))
 T = box(0, 0, 20, 8).union(box(7, 0, 13, 16))
