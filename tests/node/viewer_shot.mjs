@@ -51,6 +51,7 @@ try {
   await page.click("#show-buildings");
   await drawn(page);
   await page.screenshot({ path: `${out}/surface.png` });
+  seen.legends = { dsm: await legend(page), ndsm: await legend(page, "ndsm", out) };
   await page.click("#tab-order");
   await page.screenshot({ path: `${out}/order.png` });
   await page.click("#form [type=submit]");
@@ -60,6 +61,7 @@ try {
   seen.job = await ordered(page, out);
   seen.after = await page.$eval("#fault", ({ hidden }) => hidden);
   seen.refused = await refused(page, out);
+  seen.legends.classes = await classified(page, new Map(seen.assets), out);
   seen.keyboard = await byKeyboard(page);
   seen.processes = await page.$$eval("#process option", (options) => options.map(({ value }) => value));
   seen.request = await page.$eval("#request", ({ value }) => value);
@@ -190,6 +192,30 @@ async function drawn(page) {
 
 async function frame(page) {
   await page.evaluate(() => window.orograph.viewer.render());
+}
+
+/** Show *layer*, or leave the one that is shown; return what its colours are said to mean, by colour. */
+async function legend(page, layer, out) {
+  if (layer) {
+    await page.click(`[name=drape][value=${layer}]`);
+    await drawn(page);
+    await page.screenshot({ path: `${out}/${layer}.png` });
+  }
+  return page.$$eval("#legend:not([hidden]) li", (rows) =>
+    rows.map((row) => [row.textContent, getComputedStyle(row.firstChild).backgroundColor]));
+}
+
+/** Order the classes of a map that is there; return their legend once they are shown. */
+async function classified(page, assets, out) {
+  const inputs = Object.fromEntries(["dsm", "dtm", "ortho"].map((name) => [name, { href: assets.get(name) }]));
+  await page.select("#process", "segment");
+  await page.waitForFunction("document.getElementById('about').textContent.startsWith('Classes')");
+  await page.$eval("#request", (area, value) => (area.value = value), JSON.stringify({ inputs }));
+  await page.click("#form [type=submit]");
+  await page.waitForFunction("window.orograph.item.assets.classes", { timeout: WAIT_MS });
+  const shown = await legend(page, "classes", out);
+  await page.click("#tab-order");
+  return shown;
 }
 
 /** Click through the middle of the map until a building answers; return its attributes as shown. */

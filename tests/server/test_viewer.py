@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -129,6 +130,19 @@ def test_the_surface_is_a_grey_hillshade(seen):
     spread = shown.max(axis=2) - shown.min(axis=2)
     assert share(spread[map_part] < 12) > 0.9
     assert shown[map_part].std() > 15, "a hillshade without shade"
+
+
+def test_a_legend_names_the_colours_that_are_on_the_map(seen):
+    said, out = seen
+    assert said["legends"]["dsm"] == [], "a hillshade's greys mean nothing by themselves"
+    ((heights, _),) = said["legends"]["ndsm"]
+    assert heights == "0 to 25 m and more above ground"
+    classes = dict(said["legends"]["classes"])
+    assert {"Building", "Vegetation", "Road", "Ground"} <= classes.keys()
+    shown = pixels(out, "classes.png")
+    for name in ("Building", "Vegetation"):
+        colour = [int(part) for part in re.findall(r"\d+", classes[name])]
+        assert share((abs(shown - colour) < 12).all(axis=2)) > 0.01, f"no {name} in its colour"
 
 
 def test_a_click_on_a_building_tells_its_heights(seen):

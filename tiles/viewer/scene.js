@@ -2,6 +2,7 @@
 // the relief and what is draped, its textured mesh or its points.
 
 import { rasterTiles } from "./api.js";
+import { HEIGHTS_M } from "./legend.js";
 
 const SAMPLES = 65; // heights along the side of a terrain tile
 const TILE_PX = 256;
@@ -13,7 +14,7 @@ const STYLES = {
   ortho: "",
   dsm: "?algorithm=hillshade&buffer=3",
   dtm: "?algorithm=hillshade&buffer=3",
-  ndsm: "?rescale=0,25&colormap_name=viridis",
+  ndsm: `?rescale=${HEIGHTS_M}&colormap_name=viridis`,
   classes: "",
 };
 

@@ -1,6 +1,7 @@
 // The page: a list of maps from the catalogue, one of them on the globe, and orders for new ones.
 
 import { json } from "./api.js";
+import { explain } from "./legend.js";
 import { createOrder } from "./order.js";
 import { createScene, drape, setBuildings, setRelief, showItem } from "./scene.js";
 
@@ -75,8 +76,10 @@ async function open(item) {
   byId("show-relief").disabled = !item.assets.dtm;
   byId("layers").hidden = false;
   history.replaceState(null, "", `#${item.collection}/${item.id}`);
+  const layer = document.querySelector("[name=drape]:checked").value;
+  explain(byId("legend"), item, layer);
   const shown = showItem(scene, item, {
-    layer: document.querySelector("[name=drape]:checked").value,
+    layer,
     relief: byId("show-relief").checked,
     buildings: byId("show-buildings").checked,
   });
@@ -166,7 +169,10 @@ document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape") putAside();
 });
 for (const radio of document.querySelectorAll("[name=drape]")) {
-  radio.addEventListener("change", guarded(() => drape(scene, radio.value)));
+  radio.addEventListener("change", guarded(() => {
+    explain(byId("legend"), scene.item, radio.value);
+    return drape(scene, radio.value);
+  }));
 }
 byId("show-buildings").addEventListener("change", (event) => setBuildings(scene, event.target.checked));
 byId("show-relief").addEventListener("change", (event) => setRelief(scene, event.target.checked));
