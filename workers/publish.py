@@ -35,7 +35,7 @@ RESULTS = "results.json"
 THUMBNAIL = "thumbnail.png"
 QUALIFIED = "orograph:qualified_"
 """Begins the names of properties that reports have stated, followed by what was qualified."""
-PICTURED = ("ortho", "dsm", "dtm")
+PICTURED = ("ortho", "classes", "dsm", "dtm")
 
 Conn = psycopg.Connection[Any]
 

@@ -1,14 +1,15 @@
-"""A small picture of a product: its ortho image, or else its heights lit from the north-west."""
+"""A small picture of a product: its ortho image or classes, or its heights lit from north-west."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
 SIZE_PX = 512
@@ -18,7 +19,7 @@ Floats = NDArray[np.floating]
 
 
 def thumbnail(source: Path, target: Path) -> None:
-    """Write *source*, a raster of one band (heights) or more (an image), as a small PNG.
+    """Write *source*, a raster of heights, of classes in colours, or an image, as a small PNG.
 
     What the raster does not know is transparent.
     """
@@ -26,15 +27,20 @@ def thumbnail(source: Path, target: Path) -> None:
         scale = max(file.height, file.width) / SIZE_PX
         shape = (max(1, round(file.height / scale)), max(1, round(file.width / scale)))
         bands = [1, 2, 3] if file.count >= 3 else [1]
-        values = file.read(
-            bands, out_shape=(len(bands), *shape), resampling=Resampling.average, masked=True
-        )
+        colours = file.colormap(1) if ColorInterp.palette in file.colorinterp else None
+        how = Resampling.mode if colours else Resampling.average
+        values = file.read(bands, out_shape=(len(bands), *shape), resampling=how, masked=True)
         cell_m = abs(file.transform.a) * file.width / shape[1]
     known = ~np.broadcast_to(values.mask, values.shape).any(axis=0)
     numbers = values.filled(np.nan).astype(np.float64) if values.dtype.kind == "f" else values.data
     known &= np.isfinite(numbers).all(axis=0)
-    is_heights = values.dtype.kind == "f" and len(bands) == 1
-    picture = hillshade(numbers[0], cell_m) if is_heights else stretched(numbers, known)
+    picture: NDArray[Any]
+    if colours:
+        picture = np.moveaxis(np.array([colours[n][:3] for n in range(256)])[numbers[0]], 2, 0)
+    elif values.dtype.kind == "f" and len(bands) == 1:
+        picture = hillshade(numbers[0], cell_m)
+    else:
+        picture = stretched(numbers, known)
     rgba = np.empty((4, *shape), np.uint8)
     rgba[:3] = np.nan_to_num(picture)
     rgba[3] = np.where(known, 255, 0)
