@@ -22,15 +22,12 @@ from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
 from cost import measured
 from machine import measured_on
-from speed_area import laid_out, places, stretched, write
+from mosaic import area_km2, mosaic
 from truth import scene_folder
 
 from processes.core.gpu import chosen, has_driver
-from processes.stereo.rpc import read_document
 
 SIDES = ("left", "nadir", "right")
 BAR_KM2_S = 7.0
@@ -66,28 +63,6 @@ class Stage:
     @property
     def seconds(self) -> float:
         return sum(begin.elapsed_time(end) for begin, end in self.events) / 1e3
-
-
-def mosaic(scene: Path, n: int, folder: Path) -> list[Path]:
-    """Write n × n copies of a scene's images with their sensor models beside them."""
-    paths, anchors = [], None
-    for side in SIDES:
-        text = (scene / "truth" / f"{side}_true_RPC.TXT").read_text()
-        small, large = read_document(side, text), read_document(side, stretched(text, n))
-        with rasterio.open(scene / f"{side}.tif") as file:
-            image = file.read().mean(axis=0, dtype=np.float32)
-        anchors = places(large, image.shape[0], n) if anchors is None else anchors
-        path = folder / f"{side}.tif"
-        write(path, laid_out(image, small, large, anchors, n))
-        path.with_name(f"{side}_RPC.TXT").write_text(stretched(text, n))
-        paths.append(path)
-    return paths
-
-
-def area_km2(dsm: Path) -> float:
-    """Return what a surface model holds heights for."""
-    with rasterio.open(dsm) as file:
-        return float(np.isfinite(file.read(1)).sum() * file.res[0] * file.res[1] / 1e6)
 
 
 def tensors(values: Any) -> Iterator[Any]:
@@ -189,7 +164,7 @@ def main() -> None:
     scene = scene_folder(args.scene)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        images = mosaic(scene, args.tiles, folder)
+        images = mosaic(scene, SIDES, args.tiles, folder)
         wall_s, km2 = end_to_end(images, folder)
         stages, staged_s = stages_of(images, folder)
     most = bandwidth()
