@@ -100,7 +100,9 @@ def _pieces(
     import shapely
 
     areas = [shapely.Polygon(wing.corners) for wing in wings]
-    near = outline.boundary.buffer(WELD_M)
+    walls = [_sides(np.asarray(ring.coords)[:-1]) for ring in shapely.get_rings(outline)]
+    # side by side: GEOS 3.14 loses, of some rings, all that they go around
+    near = shapely.buffer(shapely.multilinestrings(np.concatenate(walls)), WELD_M)
     sides = shapely.linestrings(np.concatenate([_sides(wing.corners) for wing in wings]))
     cells = _cells(outline, [*shapely.difference(sides, near), *_creases(wings, areas)])
     middles = shapely.point_on_surface(cells)
@@ -156,16 +158,39 @@ def _creases(wings: Sequence[Wing], areas: Sequence[Any]) -> Iterator[Any]:
 def _cells(outline: Polygon, lines: Sequence[Any]) -> Any:
     """Return the polygons that *lines* cut an outline into; loose ends fall away.
 
+    So a line that ends just short of the outline would fall away whole, and a house take the
+    height of its yard: 42 roofs of 18 towns were not as they had been fitted, by 2 to 20 m.
+
     Lines are drawn a little longer than they are, so that those that end on one another cross.
     """
     import shapely
 
     parts = shapely.get_parts(lines)
-    longer = shapely.linestrings(_lengthened(parts[shapely.length(parts) > WELD_M]))
-    net = shapely.union_all([outline.boundary, *longer], grid_size=STEP_M)
+    parts = parts[shapely.length(parts) > WELD_M]
+    longer = shapely.linestrings(_lengthened(parts))
+    ties = _ties(outline, parts, longer)
+    net = shapely.union_all([outline.boundary, *longer, *ties], grid_size=STEP_M)
     parts = welded([outline.boundary, *shapely.get_parts(net)], WELD_M)
     again = shapely.union_all(parts[1:], grid_size=STEP_M)
     return shapely.get_parts(shapely.polygonize([again]))
+
+
+def _ties(outline: Polygon, lines: Any, longer: Any) -> Any:
+    """Return what joins ends of *lines* to the outline that lie beside it even if drawn *longer*.
+
+    A line that meets a wall at a slant comes near to it long before it crosses it.
+    """
+    import shapely
+
+    found = []
+    for at in (0, -1):
+        ends = shapely.get_point(lines, at)
+        tails = shapely.shortest_line(ends, shapely.get_point(longer, at))
+        loose = shapely.distance(ends, outline.boundary) < 1.5 * WELD_M
+        loose &= ~shapely.intersects(tails, outline.boundary)
+        short = shapely.shortest_line(ends[loose], outline.boundary)
+        found.append(short[shapely.length(short) > 0])
+    return shapely.linestrings(_lengthened(np.concatenate(found)))
 
 
 def _lengthened(lines: Any) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from shapely.affinity import rotate
+from shapely.affinity import rotate, translate
 from shapely.geometry import Polygon, box
 
 from processes.roofs.blur import points
@@ -139,3 +139,31 @@ def test_whatever_is_raised_over_two_wings_is_closed(long, deep, wing, out, at, 
     except RoofUnfit:
         return
     assert faults(solid) == []
+
+
+def level(area, height_m):
+    """Return a flat wing over an area without courts."""
+    corners = shapely.get_coordinates(area.exterior)[:-1]
+    return Wing(corners, Planes(np.array([[0.0, 0.0, height_m]]), (0.0, 0.0)))
+
+
+def test_a_step_that_passes_a_corner_of_the_outline_at_a_slant_stays_one():
+    # for 20 cm it lies within 2 cm of the wall, which it never crosses there
+    ring = [(0, 0), (20, 0), (20, 10), (9.5, 10), (9.99, 1.5), (6, 2), (5, 10), (0, 10)]
+    outline = Polygon(ring)
+    low, high = box(0, 0, 10, 10), box(10, 0, 20, 10)
+    solid = raise_wings(tidy(outline)[0], 0.0, [level(low, 5.0), level(high, 9.0)])
+    assert faults(solid) == []
+    left, right = (outline.intersection(side).area for side in (low, high))
+    assert volume(solid) == pytest.approx(5 * left + 9 * right, rel=0.001)
+
+
+def test_a_storey_on_a_block_far_from_the_origin_is_built():
+    # GEOS 3.14 takes the line around this block, made 2 cm wide, for the whole block
+    block = Polygon([(11.431, 51.563), (0.071, 6.826), (23.681, 0.83), (35.042, 45.568)])
+    high = Polygon([(7.357, 30.823), (29.848, 25.112), (35.042, 45.568), (12.552, 51.279)])
+    outline, storey = (translate(area, 448390.0, 5411310.0) for area in (block, high))
+    around = level(shapely.envelope(outline), 63.0)
+    solid = raise_wings(tidy(outline)[0], 50.0, [around, level(storey, 65.0)])
+    assert faults(solid) == []
+    assert volume(solid) == pytest.approx(13 * outline.area + 2 * storey.area, rel=0.001)
