@@ -44,7 +44,12 @@ FINEST = 3.0
 """A pixel is worth so many cells a side, and no more."""
 WORKERS = 2
 BLOCK_PX, SMALLEST_BLOCK_PX = 1500, 128
-"""Largest side of a block, in pixels of the images, and the smallest, in cells …"""
+"""Side of the largest square block, in pixels of the images, and of the smallest, in cells.
+
+Oblong blocks cut a town of 2160 cells a side once, not in four: of five such towns no figure
+changed by more than .0003, and a block sees less that is another's: 13 to 22 % off `dsm`."""
+LONGEST = 1.4
+"""With margins a block may be so many times as long as the largest square …"""
 PIXEL_BYTES = 150.0
 """… and what one takes for each of its pixels, margins included: 80 bytes for each of a pair of
 epipolar images, which lie askew and hold up to 1.8 times the pixels. Two whole blocks at once took,
@@ -160,14 +165,15 @@ def measured(
     def each(done: int, blocks: int, _: Sequence[Any]) -> None:
         work.progress(0.15 + 0.8 * done / blocks, f"surface: block {done} of {blocks}")
 
-    block_px = _block_px(grid, scene.step_m)
-    kernel_workers = WORKERS if block_px >= max(grid.shape) else 1
+    margin_m = max(MARGIN_M, MARGIN_PX * scene.step_m)
+    block_px = block_shape(grid, scene.step_m, margin_m)
+    kernel_workers = WORKERS if block_px == grid.shape else 1
     layers = _layers(views, tied, scene.px_m, _level(inputs, tied, scene.px_m))
     assets = work.map_layers(
         [*layers, points] if points else layers,
         _kernel(scene, area, workers=kernel_workers, points=points is not None),
         grid=grid,
-        margin_m=max(MARGIN_M, MARGIN_PX * scene.step_m),
+        margin_m=margin_m,
         block_px=block_px,
         cell_bytes=(PIXEL_BYTES + (POINT_BYTES * len(scene.pairs) if points else 0))
         * max(grid.cell_m / scene.step_m, 1.0) ** 2,
@@ -319,14 +325,27 @@ def _kernel(
     return kernel
 
 
-def _block_px(grid: Grid, gsd_m: float) -> int:
-    """Return the side of blocks that share the grid evenly and are BLOCK_PX image pixels at most.
+def block_shape(grid: Grid, gsd_m: float, margin_m: float) -> tuple[int, int]:
+    """Return rows and columns of blocks that share the grid evenly, with the shortest borders.
 
-    What a block takes goes with its pixels: cells that are coarser make it smaller.
+    With its margins none is larger than a square of BLOCK_PX image pixels is with its own, nor
+    LONGEST times as long. What a block takes goes with its pixels: coarser cells make it smaller.
     """
-    most = max(BLOCK_PX * min(gsd_m / grid.cell_m, 1.0), SMALLEST_BLOCK_PX)
-    side = max(grid.shape)
-    return ceil(side / ceil(side / most))
+    margin = ceil(margin_m / grid.cell_m)
+    side = max(BLOCK_PX * min(gsd_m / grid.cell_m, 1.0), SMALLEST_BLOCK_PX) + 2 * margin
+    rows, cols = grid.shape
+
+    def parts(whole: int, most: float) -> int:
+        return 1 if whole <= most else ceil(whole / int(most - 2 * margin))
+
+    def cut(down: int) -> tuple[int, int, int]:
+        height = min(ceil(rows / down) + 2 * margin, rows)
+        across = parts(cols, min(side**2 / height, LONGEST * side))
+        return (down - 1) * cols + (across - 1) * rows, down, across
+
+    of_squares = parts(rows, side)
+    _, down, across = min(map(cut, range(parts(rows, LONGEST * side), 2 * of_squares + 1)))
+    return ceil(rows / down), ceil(cols / across)
 
 
 def _level(inputs: DsmInputs, tied: Pointing, px_m: float) -> dict[str, str]:

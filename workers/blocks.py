@@ -23,6 +23,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.process import BlockSize
 from processes.core.raster import Grid, Points, Raster, RasterSource
 from workers.offline import go_offline
 from workers.program import program
@@ -60,13 +61,18 @@ class Block:
         row0, col0, height, width = window
         margin = self.margin
         top, left = row0 - margin, col0 - margin
-        wide = self.lattice.window(top, left, height + 2 * margin, width + 2 * margin)
+        bottom, right = row0 + height + margin, col0 + width + margin
+        if not self.sources:  # nothing is read, so nothing lies beyond the lattice
+            top, left = max(top, 0), max(left, 0)
+            bottom, right = min(bottom, self.lattice.height), min(right, self.lattice.width)
+        wide = self.lattice.window(top, left, bottom - top, right - left)
         rasters = [
             Raster(_squeezed(source.read(top + dr, left + dc, *wide.shape)), wide)
             for source, (dr, dc) in zip(self.sources, self.offsets, strict=True)
         ]
         made = self.kernel(*rasters) if rasters else self.kernel(wide)
-        inner = slice(margin, margin + height), slice(margin, margin + width)
+        first_row, first_col = row0 - top, col0 - left
+        inner = slice(first_row, first_row + height), slice(first_col, first_col + width)
         own = self.lattice.window(*window)
         return [
             part.within(own).values
@@ -80,13 +86,19 @@ def _squeezed(values: NDArray[Any]) -> NDArray[Any]:
     return values[0] if values.shape[0] == 1 else values
 
 
-def windows(grid: Grid, block_px: int) -> list[Window]:
+def windows(grid: Grid, block_px: BlockSize) -> list[Window]:
     """Return the windows of a grid, row by row."""
+    rows, cols = shape_of(block_px)
     return [
-        (row0, col0, min(block_px, grid.height - row0), min(block_px, grid.width - col0))
-        for row0 in range(0, grid.height, block_px)
-        for col0 in range(0, grid.width, block_px)
+        (row0, col0, min(rows, grid.height - row0), min(cols, grid.width - col0))
+        for row0 in range(0, grid.height, rows)
+        for col0 in range(0, grid.width, cols)
     ]
+
+
+def shape_of(block_px: BlockSize) -> tuple[int, int]:
+    """Return rows and columns of a block."""
+    return (block_px, block_px) if isinstance(block_px, int) else block_px
 
 
 def on_threads(

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from processes.core.process import (
     JSON,
     TILESET,
     Asset,
+    BlockSize,
     Device,
     EachBlock,
     ImageRef,
@@ -38,7 +40,7 @@ from processes.core.process import (
 from processes.core.raster import Grid, Image, Points, Raster, RasterSource, together
 from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.aside import Aside
-from workers.blocks import Block, Values, Window, on_cluster, on_threads, windows
+from workers.blocks import Block, Values, Window, on_cluster, on_threads, shape_of, windows
 from workers.cog import BlockFile
 from workers.program import program
 from workers.rasters import RasterFile
@@ -188,7 +190,7 @@ class LocalWorkspace:
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
-        block_px: int = 1024,
+        block_px: BlockSize = 1024,
         cell_bytes: float = 0.0,
     ) -> Asset:
         layer = Layer(layer) if isinstance(layer, str) else layer
@@ -209,7 +211,7 @@ class LocalWorkspace:
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
-        block_px: int = 1024,
+        block_px: BlockSize = 1024,
         cell_bytes: float = 0.0,
         each: EachBlock | None = None,
     ) -> tuple[Asset, ...]:
@@ -222,8 +224,11 @@ class LocalWorkspace:
         wanted = windows(lattice, block_px)
         files: list[BlockFile | PointFile] = []
         try:
-            side = min(block_px, max(lattice.shape)) + 2 * margin
-            with closing(self._computed(block, wanted, cell_bytes * side**2)) as found:
+            cells = prod(
+                min(side, whole) + 2 * margin
+                for side, whole in zip(shape_of(block_px), lattice.shape, strict=True)
+            )
+            with closing(self._computed(block, wanted, cell_bytes * cells)) as found:
                 for done, (window, values) in enumerate(found, start=1):
                     if not files:
                         files = [

@@ -108,6 +108,8 @@ class PointLayer:
 
 
 EachBlock = Callable[[int, int, Sequence[NDArray[Any]]], None]
+BlockSize = int | tuple[int, int]
+"""Side of a square block, or the rows and columns of one, in cells."""
 
 Device = Literal["auto", "cpu", "cuda"]
 """What computes: the processor, a GPU (a fault where there is none), or one where there is one."""
@@ -151,14 +153,15 @@ class Workspace(Protocol):
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
-        block_px: int = 1024,
+        block_px: BlockSize = 1024,
         cell_bytes: float = 0.0,
     ) -> Asset:
         """Compute one raster block by block and write it as a COG.
 
         The kernel gets one Raster a source, each *margin_m* wider than the block on every side
-        (NaN beyond the edge), or just the block's widened Grid when there is no source. What it
-        returns is cut to the block. The lattice is *grid*, else that of the first source.
+        (NaN beyond the edge), or just the block's Grid, widened as far as the lattice goes, when
+        there is no source. What it returns is cut to the block. The lattice is *grid*, else that of
+        the first source.
 
         Blocks are computed side by side, maybe on other machines: a kernel keeps and says nothing.
         It takes *cell_bytes* of memory for each cell of its widened block, if that is much.
@@ -171,7 +174,7 @@ class Workspace(Protocol):
         *sources: Asset | RasterSource,
         grid: Grid | None = None,
         margin_m: float = 0.0,
-        block_px: int = 1024,
+        block_px: BlockSize = 1024,
         cell_bytes: float = 0.0,
         each: EachBlock | None = None,
     ) -> tuple[Asset, ...]:

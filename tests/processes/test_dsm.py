@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import box, mapping
 
@@ -26,7 +29,8 @@ from processes.core.errors import (
     TooFewImages,
     UnknownCrs,
 )
-from processes.dsm import DSM, DsmOutputs
+from processes.core.raster import Grid
+from processes.dsm import BLOCK_PX, DSM, LONGEST, DsmOutputs, block_shape
 from processes.stereo.rpc import read_document
 from workers.reader import Reader
 from workers.workspace import LocalWorkspace
@@ -417,3 +421,24 @@ def test_no_product_is_left_after_a_fault(work: LocalWorkspace, village: Path) -
     before = sorted(work.folder.rglob("*.tif"))
     refused(work, UnknownCrs, [village / "stereo.json"], crs="EPSG:0")
     assert sorted(work.folder.rglob("*.tif")) == before
+
+
+@given(rows=st.integers(1, 30_000), cols=st.integers(1, 30_000), margin_m=st.floats(0, 100))
+def test_no_block_is_larger_than_memory_allows_nor_are_there_more_than_of_squares(
+    rows: int, cols: int, margin_m: float
+) -> None:
+    grid = Grid("EPSG:32631", Affine(0.5, 0, 0, 0, -0.5, 0), rows, cols)
+    margin = int(np.ceil(margin_m / 0.5))
+    side = BLOCK_PX + 2 * margin
+    height, width = block_shape(grid, 0.5, margin_m)
+    wide = min(height + 2 * margin, rows), min(width + 2 * margin, cols)
+    assert wide[0] * wide[1] <= side**2
+    assert max(wide) <= LONGEST * side
+    squares = np.ceil(rows / BLOCK_PX) * np.ceil(cols / BLOCK_PX)
+    assert np.ceil(rows / height) * np.ceil(cols / width) <= squares
+
+
+def test_a_town_a_little_larger_than_a_block_is_cut_once() -> None:
+    grid = Grid("EPSG:32631", Affine(0.5, 0, 0, 0, -0.5, 0), 2160, 2164)
+    assert block_shape(grid, 0.5, 30.0) == (2160, 1082)
+    assert block_shape(grid, 0.25, 30.0) == (720, 722)

@@ -116,7 +116,8 @@ def village_model(
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsm, "BLOCK_PX", 107)
+    monkeypatch.setattr(dsm, "BLOCK_PX", 90)
+    monkeypatch.setattr(dsm, "SMALLEST_BLOCK_PX", 90)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -133,7 +134,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_surface_to_the_byte(
 
     village_model(tmp_path / "there", village, dask=cluster.address, hear=hear)
     assert cluster.workers[0].wait(30) == -signal.SIGKILL
-    assert "surface: block 9 of 9" in heard
+    assert "surface: block 12 of 12" in heard
     for name in PRODUCTS:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
     left = {path.name for path in (tmp_path / "there").iterdir()}
@@ -161,7 +162,7 @@ def test_points_of_a_cluster_are_those_of_one_process_to_the_byte(
         made.append({path.relative_to(work.folder): path.read_bytes() for path in files})
     here, there = made
     assert len(next(iter(here.values()))) > 100_000
-    assert "surface: block 9 of 9" in heard
+    assert "surface: block 12 of 12" in heard
     assert there == here
     assert cluster.tasks() == 0
 

@@ -70,18 +70,25 @@ def test_blocks_with_their_margin_equal_one_big_block(work, heights):
     )
 
 
-def test_a_kernel_without_sources_gets_the_widened_block(work):
+def test_a_kernel_without_sources_gets_the_widened_block_as_far_as_the_lattice_goes(work):
     seen = []
 
     def place(grid: Grid) -> Raster:
-        seen.append(grid.shape)
+        seen.append((*GRID.rowcol(*grid.xy(0, 0)), *grid.shape))
         x, _ = grid.xy(*np.indices(grid.shape))
         return Raster(x, grid)
 
-    asset = work.map_blocks(Layer("x", dtype="float64"), place, grid=GRID, margin_m=1, block_px=128)
-    assert max(seen) == (132, 132)
+    asset = work.map_blocks(
+        Layer("x", dtype="float64"), place, grid=GRID, margin_m=1, block_px=(60, 128)
+    )
+    rows, cols = GRID.shape
+    assert sorted(seen) == [
+        (max(row - 2, 0), max(col - 2, 0), min(row + 62, rows) - max(row - 2, 0),
+         min(col + 130, cols) - max(col - 2, 0))
+        for row in range(0, rows, 60) for col in range(0, cols, 128)
+    ]  # fmt: skip
     with rasterio.open(asset.href) as file:
-        np.testing.assert_allclose(file.read(1)[0, :2], [431000.25, 431000.75])
+        np.testing.assert_allclose(file.read(1)[0], GRID.xy(0, np.arange(cols))[0])
 
 
 def test_a_failing_kernel_leaves_no_file_behind(work, heights):
