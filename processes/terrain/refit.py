@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.nearest import nearest_filled
-from processes.terrain.shapes import disc, grown, larger, open_parts
+from processes.terrain.shapes import disc, larger, open_parts
 from processes.terrain.smooth import local_planes, planes
 
 BROAD_M = (8.0, 5.0)
@@ -26,8 +26,8 @@ for itself."""
 TERRACE_M2 = 25.0
 """A terrace is no smaller: such are sheds and ramps that lean on the ground."""
 FINE_M = 2.0
-CREST_M, CREST_OPEN = 7.0, 0.5
-"""A hill that was dropped is so wide at least, and so much of its rim goes on into the ground."""
+CREST_M, CREST_OPEN = 7.0, 0.6
+"""A hill that was dropped is so wide somewhere, and so much of its rim goes on into the ground."""
 ROUNDS = 2
 CREPT_M, CREPT_REACH_M = 3.0, 8.0
 """So near to what stands up, cells so much higher than the broad plane agree with a fine one only
@@ -90,12 +90,22 @@ def _crests(heights: Heights, kept: Heights, cell_m: float) -> NDArray[np.bool_]
 
     Anything that high with walls was cut off before; what leaked out of a cut through a gap, as a
     house that is hardly higher than the slope behind it, has the cut around it still.
+
+    While only what a disc of CREST_M reaches was asked, the narrow ends of a crest were left out,
+    and its rim then ran along them: dunes 0.124 m and an embankment seen by matching 0.222 m, now
+    0.063 and 0.153; 18 built towns and two of lidar stay as they are. With half of the rim a wood
+    in the corner of a map was a hill; with 0.65 the embankment stays cut. Of 5 m: noisy dunes 0.23
+    to 0.19 m, but bushes and feet of houses come back on 12 towns (mean 0.138 to 0.139 m); with
+    0.35 of the rim houses on slopes do (0.12 to 0.14 m). Slopes of earth among the cuts neither
+    standing nor closed rim: dunes from a stereo pair 0.67 to 0.63 m, towns a little worse. What is
+    wrong there is the surface: matching made walls of 3 to 7 m of slopes of 27 degrees.
     """
     dropped = np.isfinite(heights) & np.isnan(kept)
-    core = cv2.erode(dropped.astype(np.uint8), disc(CREST_M / 2 / cell_m))
-    wide = grown(core > 0, CREST_M / 2 / cell_m)
-    label, hill = open_parts(wide, np.isfinite(kept), CREST_OPEN, reach_px=1.0 / cell_m)
-    return np.asarray(hill[label])
+    core = cv2.erode(dropped.astype(np.uint8), disc(CREST_M / 2 / cell_m)) > 0
+    label, hill = open_parts(dropped, np.isfinite(kept), CREST_OPEN, reach_px=1.0 / cell_m)
+    wide = np.zeros(hill.size, bool)
+    wide[label[core]] = True
+    return np.asarray((hill & wide)[label])
 
 
 def _from_standing(heights: Heights, surface: Heights, cell_m: float) -> Heights:
