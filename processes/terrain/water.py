@@ -4,6 +4,12 @@ Laser light is swallowed or comes back from a level surface; images are matched 
 stereo surface is void, noise, or flat. All three are looked for on a coarse lattice that holds the
 whole area, so that a lake has one level however many blocks it lies in. What is found must have a
 shore: land around it that is ground, as low all around, and does not fall away from it.
+
+A harbour seen by two images is not found: its shore is quays and, 3 m lower, patches of matched
+waves, and tilts by 1.6 to 15 %. Robust planes through the shore let in a basin of 1,900 m2, as a
+river falling by 0.5 m; heights within tilt by 4 to 14 % themselves. But voids and noise taken
+together make bodies of more than 2,000 m2 there, and none on 18 towns, two of lidar, dunes and a
+stadium: the place could be told, not the level (medians within: 43.4, 41.7, 42.6 m, true 42.7).
 """
 
 from __future__ import annotations

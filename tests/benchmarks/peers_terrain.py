@@ -15,7 +15,11 @@ Half of the error of CSF on lidar (0.057 m at delft, 0.045 m at montpellier) was
 choice of cells that was tried: the reference is spanned by all ground returns, and in two fifths of
 their cells the surface, which is the highest return, shows something else. Those cells alone whose
 highest return is ground, spanned by triangles as the reference is, give 0.079 and 0.064 m; by our
-membrane 0.093 and 0.067 m.
+membrane 0.093 and 0.067 m. Of our squared error at delft, 47 % lies in 2 % of the cells: shores
+where the surface was filled across the canal, a footbridge that the reference goes under, ground
+under crowns; where the surface is within 0.15 m of the reference, ours is off by 0.040 m, and at
+montpellier by 0.039. More rounds of what is taken back, other tolerances (0.25 to 0.4 m) and no
+fringe beside walls gain at one place what they lose at the other.
 """
 
 from __future__ import annotations
