@@ -59,13 +59,13 @@ def refine(disparity: Floats, matched: Mask, wanted: Mask | None = None) -> Plan
     weight = np.pad(matched.astype(np.float32), beside)
     asked = np.pad(np.ones(disparity.shape, np.bool_) if wanted is None else wanted, beside)
     now = np.stack([measured, np.zeros_like(measured), np.zeros_like(measured)])
+    after = now.copy()
     support, full = np.zeros_like(measured), np.float32(1.0)
     for radius, every, tau in PASSES:
         table = disk(radius, every=every)
         full = np.float32(table[:, 2].sum())
-        after = now.copy()
         _fit_planes(measured, weight, asked, now, after, support, table, tau, rim, rows, cols)
-        now = after
+        now, after = after, now
     inside = (slice(rim, rim + rows), slice(rim, rim + cols))
     height, by_col, by_row = (np.ascontiguousarray(values[inside]) for values in now)
     return Planes(height, support[inside] / full, by_col, by_row)

@@ -37,8 +37,10 @@ buildings .912 → .944, edges .819 → .853; suburb2 .938 → .943, .794 → .8
 Without doubt, edges gain 3 to 4.5 points and all .3 to .45, but buildings lose .1 to .7 where
 pixels are small or houses are: a lost eave is one of few cells of roofs. No gain: the likelihood of
 the match, the height of the wall, the roughness of the roof, differences between images, how far
-away the ground begins, interpolated pixels. Trees of hypotheses instead of a linear rule: .05 more.
-Crowns lose .2 to .4 points of theirs on two towns though what is green is left alone.
+away the ground begins, interpolated pixels. A circle of REACH_M in place of a square is a third
+less to compare and costs suburb2 .009 of its buildings. Trees of hypotheses instead of a linear
+rule: .05 more. Crowns lose .2 to .4 points of theirs on two towns though what is green is left
+alone.
 """
 
 from __future__ import annotations
@@ -239,8 +241,10 @@ def _compared(places, lattice, weights, number, dsm, cut, width, own, others):  
                         colour = others[m, v, b]
                         mean[side, v, b] += weight * colour
                         square[side, v, b] += weight * colour * colour
-                        apart += (colour - own[k, v, b]) ** 2
-                    if not roof:
+                    if roof:
+                        for b in range(bands):
+                            apart += (others[m, v, b] - own[k, v, b]) ** 2
+                    else:
                         off = np.float32(0)
                         for b in range(bands):
                             off += (others[n, v, b] - own[many + k, v, b]) ** 2
