@@ -198,7 +198,7 @@ def open_views(images: Sequence[Image]) -> list[View]:
         model = model.near(views[0].model.lon_off if views else 0.0)
         _require_texture(image)
         shape = raster.shape[1], raster.shape[2]
-        views.append(View(image.id, model, shape, _reader(raster), _spectral(raster)))
+        views.append(View(image.id, model, shape, _reader(raster), _spectral(raster), image.sun))
     return views
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from processes.core.crs import map_of
 from processes.core.errors import NoOverlap
 from processes.core.process import Asset, ImageRefs, Inputs, Layer, Outputs, Process, Workspace
-from processes.core.raster import Grid, Image, Raster, RasterSource
+from processes.core.raster import Grid, Raster, RasterSource
 
 if TYPE_CHECKING:
     from processes.stereo.orthorectify import ToDegrees
@@ -84,7 +84,9 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     work.progress(0.2, f"projecting {len(views)} images")
     names = [first.band_names[band] for band in shots[0].bands]
     order = {str(number): shot.image.id for number, shot in enumerate(shots, start=1)}
-    tags = {"OROGRAPH_IMAGES": json.dumps(order)} | _sun(shots[0].image)
+    tags = {"OROGRAPH_IMAGES": json.dumps(order)}
+    if sun := shots[0].image.sun:  # shadows can be told from dark roofs
+        tags["OROGRAPH_SUN"] = json.dumps(sun)
     layers = (
         Layer("ortho", dtype=first.dtype, band_names=names, tags=tags),
         Layer("ortho_source", dtype="uint8", band_names=["image"], tags=tags),
@@ -126,13 +128,6 @@ def _windows(surface: RasterSource, grid: Grid) -> list[Raster]:
     if not found:
         raise NoOverlap("the surface model holds no heights: make it from images of this place")
     return found
-
-
-def _sun(image: Image) -> dict[str, str]:
-    """Return the tag that tells where the sun stood: shadows can be told from dark roofs."""
-    facts = (image.properties.get(f"view:sun_{name}") for name in ("azimuth", "elevation"))
-    angles = [float(fact) for fact in facts if isinstance(fact, int | float)]
-    return {"OROGRAPH_SUN": json.dumps(angles)} if len(angles) == 2 else {}
 
 
 def _stored(pixels: NDArray[np.float32], dtype: str) -> NDArray[Any]:

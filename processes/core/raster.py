@@ -70,6 +70,11 @@ class Grid:
         x, y = np.asarray(x, float), np.asarray(y, float)
         return t.f + x * t.d + y * t.e - 0.5, t.c + x * t.a + y * t.b - 0.5
 
+    def first(self, every: int) -> tuple[int, int]:
+        """Return the first of every so many rows and columns, the same in grids that overlap."""
+        left, top = round(self.transform.c / self.cell_m), round(-self.transform.f / self.cell_m)
+        return -top % every, -left % every
+
     def window(self, row0: int, col0: int, height: int, width: int) -> Grid:
         """Return the part of the lattice that starts at a cell; it may stick out."""
         return Grid(self.crs, self.transform @ Affine.translation(col0, row0), height, width)
@@ -164,6 +169,13 @@ class Image:
     """STAC properties: datetime, gsd, view:off_nadir, …; empty for a bare GeoTIFF."""
     colours: Image | None = None
     """The multispectral image that was taken with a panchromatic one."""
+
+    @property
+    def sun(self) -> tuple[float, float] | None:
+        """Azimuth and elevation of the sun, degrees; None where the STAC Item does not tell."""
+        angles = [self.properties.get(f"view:sun_{name}") for name in ("azimuth", "elevation")]
+        known = [float(angle) for angle in angles if isinstance(angle, int | float)]
+        return (known[0], known[1]) if len(known) == 2 else None
 
 
 def offset(source: RasterSource, lattice: Grid) -> tuple[int, int]:

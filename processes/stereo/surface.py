@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -28,7 +29,8 @@ from processes.stereo.pair_heights import Heights, pair_heights
 from processes.stereo.scanline import filled
 from processes.stereo.scene import Scene, on_plane
 from processes.stereo.second import Known, Second, asked, telling, unsupported
-from processes.stereo.tones import tone
+from processes.stereo.shade import Sun, contradicted, suns_of
+from processes.stereo.tones import Toned
 from processes.stereo.walls import sided
 
 Pixels = NDArray[np.float32]
@@ -87,6 +89,14 @@ def surface(
     bright = _brightness(scene, parts[0][0], grid) if parts else None
     wrong = _stray(found.dsm, covered, grid.cell_m)
     wrong |= implausible(found.dsm, covered, grid.cell_m, bright)
+
+    def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
+        return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
+
+    if bright is not None and (suns := _suns(scene, parts[0][0])):
+        plausible = np.where(wrong, np.float32(np.nan), found.dsm)
+        against = contradicted(plausible, grid, bright, suns)
+        wrong |= against & ~_beside(leafy(_beside(against), plausible))
     second = None
     if asks:
         looked = np.any([cells_inside(piece, grid) for _, piece in narrow], axis=0)
@@ -104,10 +114,6 @@ def surface(
     dsm, crown = raised(dsm, seen, grid, scene.views, scene.to_degrees, scene.typical_red)
     origin[crown] = Origin.CROWN
     known = Known(dsm, found.trust, origin)
-
-    def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
-        return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
-
     if second is not None:
         known = asked(known, second, cell_m=grid.cell_m, px_m=scene.px_m, green=leafy)
     if points is not None:
@@ -170,13 +176,27 @@ def _brightness(scene: Scene, pair: Pair, grid: Grid) -> Brightness | None:
         return None
     ends = ((scene.views[pair.left], tones.left), (scene.views[pair.right], tones.right))
 
+    @cache
+    def looks() -> list[Toned]:
+        corners = grid.xy(*np.meshgrid([0, grid.height - 1], [0, grid.width - 1]))
+        lon, lat = (np.tile(np.ravel(v), 2) for v in scene.to_degrees(*corners))
+        return [Toned.of(*end, lon, lat, np.repeat(scene.heights_m, 4)) for end in ends]
+
     def brighter(row: NDArray[np.int64], col: NDArray[np.int64], height: Pixels) -> Pixels:
         lonlat = scene.to_degrees(*grid.xy(row, col))
-        return np.asarray(
-            np.fmax(*(tone(view, side, *lonlat, height) for view, side in ends)), np.float32
-        )
+        return np.asarray(np.fmax(*(look.at(*lonlat, height) for look in looks())), np.float32)
 
     return brighter
+
+
+def _suns(scene: Scene, pair: Pair) -> list[Sun]:
+    """Return the suns under which the images of a pair were taken; none if they tell nothing."""
+    return suns_of([scene.views[i].sun for i in (pair.left, pair.right)])
+
+
+def _beside(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask with the cells around it."""
+    return np.asarray(cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ height in sixteen by more than 5 cm from one cut of a scene to another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from processes.stereo.greys import Tones
 from processes.stereo.light import share
 from processes.stereo.match import match
 from processes.stereo.pyramid import halve
-from processes.stereo.view import View, glance, rectified
+from processes.stereo.view import View, rectified
 
 SAMPLE_PX = 256
 """Side of a sample; there are up to nine."""
@@ -58,20 +59,44 @@ def tones_of(
     return Tones.of_pairs(*together) if together[0].size >= ENOUGH else None
 
 
-def tone(view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height: Pixels) -> Pixels:
-    """Return where what a view shows of points lies between its ends, the means of 3×3 pixels.
+@dataclass(frozen=True, eq=False)
+class Toned:
+    """What a view shows of a piece of ground, between its ends: means of 3×3 pixels, read once."""
 
-    NaN where it does not show them.
-    """
-    seen = np.full(lon.shape, np.nan, np.float32)
-    shown = glance(view, view.read, lon, lat, height)
-    if shown is not None:
-        grey = shown.bands.mean(axis=0, dtype=np.float32)
+    view: View
+    corner: tuple[int, int]
+    tones: Pixels
+    """Row, col from the corner on; NaN where nothing is shown."""
+
+    @classmethod
+    def of(
+        cls, view: View, ends: tuple[float, float], lon: Floats, lat: Floats, height: Floats
+    ) -> Toned:
+        """Return what a view shows of all between some points."""
+        row, col = (
+            np.clip(np.rint(at).astype(int), 0, side - 1)
+            for at, side in zip(view.model.project(lon, lat, height), view.shape, strict=True)
+        )
+        top, left = int(row.min()) - 1, int(col.min()) - 1
+        bands = view.read(top, left, int(row.max()) - top + 2, int(col.max()) - left + 2)
+        grey = bands.mean(axis=0, dtype=np.float32)
         known = np.isfinite(grey)
         # one NaN would go on along its row and column
-        grey = cv2.blur(np.where(known, grey, np.float32(ends[1])), (3, 3))
-        seen[shown.inside] = np.where(known[shown.at], share(grey[shown.at], ends), np.nan)
-    return seen
+        means = cv2.blur(np.where(known, grey, np.float32(ends[1])), (3, 3))
+        tones = np.where(known, share(means, ends), np.float32(np.nan))
+        return cls(view, (top, left), np.asarray(tones, np.float32))
+
+    def at(self, lon: Floats, lat: Floats, height: Pixels) -> Pixels:
+        """Return the tones of points; NaN where the view does not show them."""
+        seen = np.full(lon.shape, np.nan, np.float32)
+        row, col = self.view.model.project(lon, lat, height)
+        inside = (row >= 0) & (col >= 0)
+        inside &= (row <= self.view.shape[0] - 1) & (col <= self.view.shape[1] - 1)
+        r = np.rint(row[inside]).astype(int) - self.corner[0]
+        c = np.rint(col[inside]).astype(int) - self.corner[1]
+        here = (r >= 0) & (c >= 0) & (r < self.tones.shape[0]) & (c < self.tones.shape[1])
+        seen[np.flatnonzero(inside)[here]] = self.tones[r[here], c[here]]
+        return seen
 
 
 def _joined(values: Sequence[Pixels]) -> Pixels:

@@ -33,6 +33,8 @@ class View:
     """(row0, col0, height, width) → (bands, height, width), NaN where there is nothing."""
     spectral: Callable[[int, int, int, int], Pixels] | None = None
     """The same for red and near infrared alone; None where the image has not both."""
+    sun: tuple[float, float] | None = None
+    """Azimuth and elevation, degrees, of the sun; None where it is not known."""
 
 
 class Glance(NamedTuple):

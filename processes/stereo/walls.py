@@ -139,7 +139,8 @@ def _looked_at(
     where images show what is behind, the wall or another part of the street.
     """
     radius = round(REACH_M / grid.cell_m)
-    every, top, left = lattice = _lattice(grid)
+    every = max(1, round(SAMPLE_M / grid.cell_m))
+    every, top, left = lattice = every, *grid.first(every)
     around = np.zeros(dsm.shape, bool)
     sampled = np.s_[top::every, left::every]
     near = cv2.dilate(asked.view(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
@@ -159,16 +160,6 @@ def _looked_at(
         np.ascontiguousarray(each[0]), lattice, weights.astype(np.float32), number, dsm,
         (high + low) / 2, width, np.ascontiguousarray(own), np.ascontiguousarray(others),
     )  # fmt: skip
-
-
-def _lattice(grid: Grid) -> tuple[int, int, int]:
-    """Return of how many rows and columns one is looked at, and the first row and column.
-
-    They are the same ones in blocks that overlap.
-    """
-    every = max(1, round(SAMPLE_M / grid.cell_m))
-    left, top = round(grid.transform.c / grid.cell_m), round(-grid.transform.f / grid.cell_m)
-    return every, -top % every, -left % every
 
 
 def _colours(views: Sequence[View], lon: Floats, lat: Floats, height: Pixels) -> Pixels:
