@@ -22,7 +22,7 @@ RMSE −.03 m (suburb3 1.807 → 1.705, suburb 1.115 → 1.025); of what stood 3
 of suburbs an eighth to a fifth is gone. MAE of roofs: suburb2 .92 → .85 m, suburb3 1.28 → 1.17,
 suburb4 1.26 → 1.16, suburb .70 → .64, tri3 .75 → .70; worse on village (.70 → .74) and suburb5
 (.99 → 1.18) by one house each: one, of whose cells none changed, is outlined no longer, another is
-given the roof of the tower beside it. On twelve scenes .80 → .77, F1 .949 → .952 (suburb4 .927 →
+given the roof of the tower beside it. On sixteen scenes .75 → .73, F1 .950 → .953 (suburb4 .927 →
 .913 at worst, hilly .976 → .990 at best). All this with the lowest sought 20 m around, further than
 blocks see beside them; with 15 m suburb3 1.722, and suburb2 and village as good.
 """
