@@ -47,7 +47,8 @@ BLOCK_PX, SMALLEST_BLOCK_PX = 1500, 128
 """Side of the largest square block, in pixels of the images, and of the smallest, in cells.
 
 Oblong blocks cut a town of 2160 cells a side once, not in four: of five such towns no figure
-changed by more than .0003, and a block sees less that is another's: 13 to 22 % off `dsm`."""
+changed by more than .0003. With that and nothing computed beyond the lattice the least CPU time of
+16 interleaved runs of such a town fell from 18.6 to 15.6 s; of the lattice alone, to 17.3 s."""
 LONGEST = 1.4
 """With margins a block may be so many times as long as the largest square …"""
 PIXEL_BYTES = 150.0

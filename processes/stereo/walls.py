@@ -140,7 +140,8 @@ def _looked_at(
     """
     radius = round(REACH_M / grid.cell_m)
     every = max(1, round(SAMPLE_M / grid.cell_m))
-    every, top, left = lattice = every, *grid.first(every)
+    top, left = grid.first(every)
+    lattice = every, top, left
     around = np.zeros(dsm.shape, bool)
     sampled = np.s_[top::every, left::every]
     near = cv2.dilate(asked.view(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
