@@ -50,9 +50,9 @@ Oblong blocks cut a town of 2160 cells a side once, not in four: of five such to
 changed by more than .0003. With that and nothing computed beyond the lattice the least CPU time of
 16 interleaved runs of such a town fell from 18.6 to 15.6 s; of the lattice alone, to 17.3 s."""
 LONGEST = 1.4
-"""With margins a block may be so many times as long as the largest square …"""
+"""With its margins a block may be so many times as long as the largest square."""
 PIXEL_BYTES = 150.0
-"""… and what one takes for each of its pixels, margins included: 80 bytes for each of a pair of
+"""What a block takes for each of its pixels, margins included: 80 bytes for each of a pair of
 epipolar images, which lie askew and hold up to 1.8 times the pixels. Two whole blocks at once took,
 with all else, 726, 939, 983 and 1050 MiB where a side was 1072, 1287, 1430 and 1498 cells: memory
 rises and falls with how evenly an area divides, and not with the area.
