@@ -23,7 +23,7 @@ which finds crowns no better than chance: what is left of them is too steep to l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -34,6 +34,9 @@ from processes.core.nearest import nearest
 from processes.core.raster import Grid
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.view import View, glance
+
+Green = Callable[[NDArray[np.bool_], Pixels], NDArray[np.bool_]]
+"""Which of some cells are as green and dark as crowns, seen at these heights."""
 
 TALL_M = 2.0
 """What may be a crown stands so much above the lowest around it …"""

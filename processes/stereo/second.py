@@ -57,7 +57,6 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -65,6 +64,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.origin import Origin
+from processes.stereo.canopy import Green
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -94,9 +94,6 @@ BUMP_M, BUMP_CELLS = 0.3, 13
 """What is narrower than so many cells and stands out by more is not averaged."""
 ENOUGH = 100
 """Cells from which the level of the second opinion can be told."""
-
-Green = Callable[[Mask, Pixels], Mask]
-"""Which of some cells are as green and dark as crowns, seen at these heights."""
 
 
 class Known(NamedTuple):

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.core.raster import Grid
+from processes.stereo.canopy import Green
 from processes.stereo.epipolar import Pixels
 from processes.stereo.orthorectify import sunlit
 from processes.stereo.outliers import BLACK, Brightness
@@ -54,31 +55,41 @@ EVERY = 2
 """Of so many rows and columns one is looked at first, and what is beside the dark ones next."""
 
 
-def contradicted(dsm: Pixels, grid: Grid, brightness: Brightness, suns: Sequence[Sun]) -> Mask:
+def contradicted(
+    dsm: Pixels, grid: Grid, brightness: Brightness, suns: Sequence[Sun], green: Green
+) -> Mask:
     """Return which measured cells (row, col; NaN where void) the suns say are not so high.
 
-    *brightness*: in the image that shows cells brighter; *suns*: those of both images.
+    *brightness*: in the image that shows cells brighter; *suns*: those of both images, or none,
+    which tell nothing; *green* says which of some cells are, at their heights.
     """
+    if not suns:
+        return np.zeros(dsm.shape, bool)
     floor = _lowest(dsm, grid)
     raised = np.isfinite(dsm) & (dsm - floor > HIGH_M)
     first = np.zeros(dsm.shape, bool)
     top, left = grid.first(EVERY)
     first[top::EVERY, left::EVERY] = raised[top::EVERY, left::EVERY]
     dark = _dark(first, dsm, brightness)
-    beside = cv2.dilate(dark.view(np.uint8), np.ones((2 * EVERY + 1,) * 2, np.uint8)) > 0
-    dark |= _dark(raised & beside & ~first, dsm, brightness)
+    dark |= _dark(raised & _around(dark, EVERY) & ~first, dsm, brightness)
     for azimuth, elevation in suns:
         dark &= sunlit(dsm, grid.cell_m, azimuth, elevation - GRAZING_DEG, asked=dark)
     beneath, out = np.where(dark, floor, dsm), dark
     for azimuth, elevation in suns:
         out = out & ~sunlit(beneath, grid.cell_m, azimuth, elevation, asked=out)
-    return out
+    return out & ~_around(green(_around(out, 1), dsm), 1)
 
 
 def suns_of(suns: Sequence[Sun | None]) -> list[Sun]:
     """Return the suns of some images, the same ones once; none if one is unknown or low."""
     known = [sun for sun in suns if sun is not None and sun[1] >= LOWEST_DEG]
     return list(dict.fromkeys(known)) if len(known) == len(suns) else []
+
+
+def _around(mask: Mask, cells: int) -> Mask:
+    """Return a mask with so many cells around it."""
+    box = np.ones((2 * cells + 1,) * 2, np.uint8)
+    return np.asarray(cv2.dilate(mask.view(np.uint8), box) > 0)
 
 
 def _dark(where: Mask, dsm: Pixels, brightness: Brightness) -> Mask:

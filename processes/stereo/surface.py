@@ -29,7 +29,7 @@ from processes.stereo.pair_heights import Heights, pair_heights
 from processes.stereo.scanline import filled
 from processes.stereo.scene import Scene, on_plane
 from processes.stereo.second import Known, Second, asked, telling, unsupported
-from processes.stereo.shade import Sun, contradicted, suns_of
+from processes.stereo.shade import contradicted, suns_of
 from processes.stereo.tones import Toned
 from processes.stereo.walls import sided
 
@@ -93,10 +93,10 @@ def surface(
     def leafy(where: NDArray[np.bool_], at: Pixels) -> NDArray[np.bool_]:
         return green(where, at, grid, scene.views, scene.to_degrees, scene.typical_red)
 
-    if bright is not None and (suns := _suns(scene, parts[0][0])):
+    if bright is not None:
         plausible = np.where(wrong, np.float32(np.nan), found.dsm)
-        against = contradicted(plausible, grid, bright, suns)
-        wrong |= against & ~_beside(leafy(_beside(against), plausible))
+        suns = suns_of([scene.views[i].sun for i in (parts[0][0].left, parts[0][0].right)])
+        wrong |= contradicted(plausible, grid, bright, suns, green=leafy)
     second = None
     if asks:
         looked = np.any([cells_inside(piece, grid) for _, piece in narrow], axis=0)
@@ -187,16 +187,6 @@ def _brightness(scene: Scene, pair: Pair, grid: Grid) -> Brightness | None:
         return np.asarray(np.fmax(*(look.at(*lonlat, height) for look in looks())), np.float32)
 
     return brighter
-
-
-def _suns(scene: Scene, pair: Pair) -> list[Sun]:
-    """Return the suns under which the images of a pair were taken; none if they tell nothing."""
-    return suns_of([scene.views[i].sun for i in (pair.left, pair.right)])
-
-
-def _beside(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a mask with the cells around it."""
-    return np.asarray(cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _wide_voids(dsm: Pixels, seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.bool_]:

@@ -45,7 +45,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -56,13 +56,12 @@ from processes.core.crs import Plane
 from processes.core.nearest import nearest
 from processes.core.origin import Origin
 from processes.core.raster import Grid
+from processes.stereo.canopy import Green
 from processes.stereo.epipolar import Floats, Pixels
 from processes.stereo.fuse import Filled
 from processes.stereo.view import View, glance
 
 Mask = NDArray[np.bool_]
-Green = Callable[[Mask, Pixels], Mask]
-"""Which of some cells are as green and dark as crowns, seen at these heights."""
 
 STEP_M = 2.0
 """A rim stands so much above the lowest near it, a roof so much above a void beside it."""

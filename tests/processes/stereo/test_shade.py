@@ -9,6 +9,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from processes.core.raster import Grid
+from processes.stereo.canopy import Green
 from processes.stereo.outliers import Brightness
 from processes.stereo.shade import contradicted, suns_of
 
@@ -27,17 +28,33 @@ HEIGHTS = np.where(ROOFS | LOST, 15.0, 0.0)
 TONES = np.where(ROOFS, 0.6, np.where(SHADE, 0.02, 0.3))
 
 
+def bare(where: NDArray[np.bool_], at: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.zeros_like(where)
+
+
 def found(
-    heights: NDArray[np.float64], tones: NDArray[np.float64], suns: Sequence[tuple[float, float]]
+    heights: NDArray[np.float64],
+    tones: NDArray[np.float64],
+    suns: Sequence[tuple[float, float]],
+    green: Green = bare,
 ) -> NDArray[np.bool_]:
     dsm = np.where(np.isnan(heights), np.nan, 200 + 0.02 * COL + heights).astype(np.float32)
-    return contradicted(dsm, GRID, lambda row, col, _: tones[row, col].astype(np.float32), suns)
+    return contradicted(
+        dsm, GRID, lambda row, col, _: tones[row, col].astype(np.float32), suns, green
+    )
 
 
 def test_a_dark_street_at_roof_height_is_contradicted() -> None:
     against = found(HEIGHTS, TONES, [SUN])
     assert against[LOST].mean() > 0.9
     assert not against[ROOFS].any()
+
+
+def test_what_is_green_or_beside_it_shades_itself_and_is_left_alone() -> None:
+    crown = LOST & (ROW < 76)
+    against = found(HEIGHTS, TONES, [SUN], green=lambda where, _: where & crown)
+    assert not against[LOST & (ROW < 77)].any()
+    assert against[LOST & (ROW > 76)].mean() > 0.9
 
 
 def test_half_of_a_street_that_is_lost_is_contradicted() -> None:
@@ -84,6 +101,7 @@ def test_suns_that_are_not_known_or_low_tell_nothing_and_one_sun_is_asked_once()
     assert suns_of([SUN, SUN]) == [SUN]
     assert suns_of([SUN, (185.0, 44.0)]) == [SUN, (185.0, 44.0)]
     assert suns_of([SUN, None]) == []
+    assert not found(HEIGHTS, TONES, []).any()
     assert suns_of([SUN, (180.0, 9.0)]) == []
     assert suns_of([(180.0, -20.0), (180.0, -20.0)]) == []
 
@@ -96,8 +114,8 @@ def test_a_part_of_the_town_says_what_the_whole_does() -> None:
     def bright(row0: int, col0: int) -> Brightness:
         return lambda row, col, _: grain[row + row0, col + col0].astype(np.float32)
 
-    whole = contradicted(dsm, GRID, bright(0, 0), [SUN])
-    own = contradicted(dsm[part], GRID.window(3, 5, 156, 113), bright(3, 5), [SUN])
+    whole = contradicted(dsm, GRID, bright(0, 0), [SUN], bare)
+    own = contradicted(dsm[part], GRID.window(3, 5, 156, 113), bright(3, 5), [SUN], bare)
     inner = np.s_[50:110, 35:75]
     np.testing.assert_array_equal(own[inner], whole[part][inner])
     assert own[inner].any()
