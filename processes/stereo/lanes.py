@@ -189,7 +189,7 @@ def forget(typingctx, lines, at, n):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def gather(typingctx, lines, at, apart, total, to, n, more):  # type: ignore[no-untyped-def]
-    """Write total[to:][:n], uint16: the sum of four lines that begin *apart* from each other.
+    """Write total[to:][:n], uint16: twice the sum of two lines that begin *apart* from each other.
 
     It is added to what is there if *more*. Two path costs together fit in a byte.
     """
@@ -201,13 +201,11 @@ def gather(typingctx, lines, at, apart, total, to, n, more):  # type: ignore[no-
         more = builder.icmp_unsigned("!=", args[6], ir.Constant(args[6].type, 0))
         kept = v.splat(builder.sext(more, _SHORT))
         with v.chunks(n) as k:
-            place, paths = builder.add(at, k), []
-            for _ in range(4):
-                paths.append(v.load(lines, place))
-                place = builder.add(place, apart)
-            a, b = (v.widened(builder.add(*paths[i : i + 2])) for i in (0, 2))
+            place = builder.add(at, k)
+            both = builder.add(v.load(lines, place), v.load(lines, builder.add(place, apart)))
+            twice = builder.shl(v.widened(both), _constant(_SHORT, [1] * LANES))
             before = builder.and_(v.load(total, builder.add(to, k)), kept)
-            v.store(builder.add(builder.add(a, b), before), total, builder.add(to, k))
+            v.store(builder.add(twice, before), total, builder.add(to, k))
         return context.get_dummy_value()
 
     return types.void(lines, I64, I64, total, I64, I64, types.boolean), codegen

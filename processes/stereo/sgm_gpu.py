@@ -171,7 +171,10 @@ def sweep_rows(  # type: ignore[no-untyped-def]
     cost, first, count, start, guide, p2, total, lines, best, done, rows, cols, p1,
     UP: tl.constexpr, PATHS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """Add four paths to *total*: from W, NW, N, NE, or when UP the opposite. One row a program."""
+    """Add four paths to *total*, two by two alike: from W and N, from NW and NE, or when UP …
+
+    … the opposite. One row a program.
+    """
     order = tl.program_id(0)
     step = 1
     row = order
@@ -211,15 +214,10 @@ def sweep_rows(  # type: ignore[no-untyped-def]
             has_n = has_n & (tl.load(count + behind_in * cols + c) > 0)
             summed = tl.zeros((LANES,), tl.int32)
             for path in tl.static_range(PATHS):
-                # the neighbour along the path, and the one across it
                 if path == 0:
                     one, r1, c1, two, r2, c2 = has_w, row, west, has_n, behind, c
-                elif path == 1:
-                    one, r1, c1, two, r2, c2 = has_nw, behind, west, has_ne, behind, east
-                elif path == 2:
-                    one, r1, c1, two, r2, c2 = has_n, behind, c, has_w, row, west
                 else:
-                    one, r1, c1, two, r2, c2 = has_ne, behind, east, has_nw, behind, west
+                    one, r1, c1, two, r2, c2 = has_nw, behind, west, has_ne, behind, east
                 value = tl.zeros((LANES,), tl.int32)
                 other = tl.zeros((LANES,), tl.int32)
                 if one:
@@ -239,7 +237,7 @@ def sweep_rows(  # type: ignore[no-untyped-def]
                 slot = ((row & 1) * cols + c) * PATHS + path
                 tl.store(lines + slot * LANES + k, value.to(tl.uint8), mask=k < n)
                 tl.store(best + slot, tl.min(tl.where(k < n, value, 255)))
-                summed += value
+                summed += 2 * value
             before = tl.load(total + to + k, mask=k < n, other=0).to(tl.int32)
             tl.store(total + to + k, (before + summed).to(tl.int16), mask=k < n)
         # all of the pixel is written before anybody hears of it
