@@ -24,6 +24,7 @@ from processes.core.raster import Grid, Raster, RasterSource, offset
 if TYPE_CHECKING:
     import geopandas
 
+    from processes.core.crew import Crew
     from processes.roofs.blur import Blur
     from processes.roofs.reconstruct import Reconstruction
 
@@ -130,14 +131,14 @@ def run(inputs: BuildingsInputs, work: Workspace) -> BuildingsOutputs:
         outlines["id"] = _known_again(outlines, work.read_vector(inputs.earlier))
     misplaced = _misplaced(outlines)
     _require_ground(outlines.drop(index=list(misplaced)), dsm=surface.dsm, dtm=dtm)
-    blur = _blur(outlines, misplaced, surface) if inputs.lod == 2 else SHARP
+    blur = _blur(outlines, misplaced, surface, work.on_cores) if inputs.lod == 2 else SHARP
     parts = [_table(outlines, misplaced, inputs.lod)]
 
     def models() -> Iterator[BuildingModel]:
         done = len(misplaced)
         for batch in _batches(outlines, misplaced):
             work.progress(0.9 * done / len(outlines), f"{done} of {len(outlines)} buildings")
-            found = _modelled(outlines, batch, surface, dtm, inputs.lod, blur)
+            found = _modelled(outlines, batch, surface, dtm, inputs.lod, blur, work.on_cores)
             parts.append(_table(outlines, found, inputs.lod))
             yield from _models(parts[-1], found)
             done += len(batch)
@@ -278,10 +279,12 @@ def _batches(
 
 
 def _blur(
-    outlines: geopandas.GeoDataFrame, done: dict[int, Reconstruction], surface: Surface
+    outlines: geopandas.GeoDataFrame,
+    done: dict[int, Reconstruction],
+    surface: Surface,
+    on_cores: Crew,
 ) -> Blur:
     """Return how far the surface rounds creases off, as buildings spread over the scene show it."""
-    from processes.core.crew import each
     from processes.roofs.blur import blur_of, settled
     from processes.roofs.reconstruct import misfits
 
@@ -291,7 +294,8 @@ def _blur(
     found: list[list[float]] = []
     for some in np.split(anywhere, range(AT_ONCE, len(anywhere), AT_ONCE)):
         shapes = [(shape, surface.read(shape.bounds)) for shape in outlines.geometry.iloc[some]]
-        found += [costs for costs in each(lambda one: misfits(*one), shapes) if costs is not None]
+        costs = on_cores(lambda one: misfits(*one), shapes)
+        found += [known for known in costs if known is not None]
         if settled(found):
             break
     return blur_of(found)
@@ -304,14 +308,14 @@ def _modelled(
     dtm: RasterSource,
     lod: int,
     blur: Blur,
+    on_cores: Crew,
 ) -> dict[int, Reconstruction]:
-    from processes.core.crew import each
     from processes.roofs.reconstruct import reconstruct
 
     shapes = outlines.geometry.iloc[batch]
     bounds = tuple(shapes.total_bounds.tolist())
     measured, ground = surface.read(bounds), _read(dtm, bounds, "dtm")
-    models = each(lambda shape: reconstruct(shape, measured, ground, lod, blur=blur), shapes)
+    models = on_cores(lambda shape: reconstruct(shape, measured, ground, lod, blur=blur), shapes)
     return dict(zip(batch.tolist(), models, strict=True))
 
 

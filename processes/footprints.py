@@ -29,6 +29,7 @@ from processes.semantics.scene import Scene, corner, opened, piece
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+    from processes.core.crew import Crew
     from processes.outlines.regularise import Shape, Taste
     from processes.outlines.segment import Sample
     from processes.outlines.trace import Group
@@ -130,7 +131,7 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
             0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
         )
         block = buildings[-1].block + 1 if buildings else 0
-        buildings += _drawn(scene, mask, decks, tile, taste, block)
+        buildings += _drawn(scene, mask, decks, tile, taste, block, work.on_cores)
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
     work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
@@ -260,9 +261,9 @@ def _drawn(
     tile: tuple[int, int, int, int],
     taste: Taste,
     block: int,
+    on_cores: Crew,
 ) -> list[Building]:
     """Return the buildings that a tile owns: those whose first cell lies in it."""
-    from processes.core.crew import each
     from processes.outlines.attached import grown, parts
     from processes.outlines.segment import buildings_only, off_decks
     from processes.outlines.trace import groups
@@ -290,13 +291,16 @@ def _drawn(
     # houses are told apart where heights are known: roofs filled from the ground are added after
     seen = own if piece.filled is None else own & ~(piece.filled & (piece.above_ground < FLOOR_M))
     shadow = _shadow(scene, piece.surface, own)
-    labels = grown(parts(seen, piece.surface, taste.cell_m, piece.bands, shadow=shadow), own)
+    divided = parts(
+        seen, piece.surface, taste.cell_m, piece.bands, shadow=shadow, on_cores=on_cores
+    )
+    labels = grown(divided, own)
     window = scene.grid.window(top, left, *size)
 
     def buildings(numbered: tuple[int, Group]) -> list[Building]:
         return list(_buildings(numbered[1], piece, taste, window, numbered[0]))
 
-    return list(chain.from_iterable(each(buildings, enumerate(groups(labels), start=block))))
+    return list(chain.from_iterable(on_cores(buildings, enumerate(groups(labels), start=block))))
 
 
 def _around(mask: NDArray[np.bool_], margin_px: float) -> tuple[slice, slice]:

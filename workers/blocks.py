@@ -9,7 +9,6 @@ the same blocks give the same numbers wherever they are computed.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from processes.core.process import BlockSize
 from processes.core.raster import Grid, Points, Raster, RasterSource
+from workers.crew import CORES
 from workers.offline import go_offline
 from workers.program import program
 
@@ -34,7 +34,6 @@ Values = list[NDArray[Any]]
 Idle = Callable[[], None]
 """Called about once a second while blocks are computed; what it raises ends the computation."""
 
-THREADS = os.cpu_count() or 1
 MEMORY_BYTES = 1_000_000_000
 """What blocks that are computed at once on this machine may take together."""
 LOOK_S = 1.0
@@ -109,7 +108,7 @@ def on_threads(
     block_bytes: float = 0.0,
 ) -> Generator[tuple[Window, Values]]:
     """Yield blocks in order, as many computed at a time as cores and MEMORY_BYTES allow."""
-    at_once = max(1, min(THREADS, int(MEMORY_BYTES / max(block_bytes, 1.0))))
+    at_once = max(1, min(CORES, int(MEMORY_BYTES / max(block_bytes, 1.0))))
 
     def computed(window: Window) -> Values:
         try:

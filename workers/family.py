@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import subprocess
 import time
 
 import psutil
 
 END_S = 5.0
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def living(parent: int) -> list[int]:

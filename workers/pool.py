@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import warnings
 
 from celery.platforms import SecurityWarning
 from celery.signals import worker_process_init
 
 from workers.app import TASK, celery_app
+from workers.family import die_with_parent
 from workers.offline import go_offline
 from workers.settings import WorkerSettings
-
-PR_SET_PDEATHSIG = 1
 
 
 def compute(settings: WorkerSettings, name: str) -> int:
     """Take messages and run their jobs, one a child, until told to stop; *name* is the worker's."""
-    _die_with_parent(signal.SIGKILL)
+    die_with_parent()
     go_offline()
     app = celery_app(settings.broker_url)
 
@@ -30,7 +27,7 @@ def compute(settings: WorkerSettings, name: str) -> int:
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def a_child_starts(**_: object) -> None:
-        _die_with_parent(signal.SIGKILL)
+        die_with_parent()
         # Here and not in the parent: these libraries have threads, and who forks has none.
         import workers.tasks  # noqa: F401 – so that the first job does not wait for it
 
@@ -51,8 +48,3 @@ def compute(settings: WorkerSettings, name: str) -> int:
         ]
     )
     return 0
-
-
-def _die_with_parent(how: signal.Signals) -> None:
-    """Ask the kernel to end this process when its parent ends (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)

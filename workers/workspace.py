@@ -42,6 +42,7 @@ from workers.acquisitions import MOST_IMAGES, acquisitions, is_stac
 from workers.aside import Aside
 from workers.blocks import Block, Values, Window, on_cluster, on_threads, shape_of, windows
 from workers.cog import BlockFile
+from workers.crew import on_cores
 from workers.program import program
 from workers.rasters import RasterFile
 from workers.reader import Reader
@@ -57,6 +58,8 @@ MAX_TEXT_BYTES = 64 * 2**20
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
 Value = TypeVar("Value")
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
 Progress = Callable[[float, str], None]
 
 
@@ -273,6 +276,9 @@ class LocalWorkspace:
     def _alive(self) -> None:
         """Say that it goes on. Raises Cancelled when the job was dismissed."""
         self._on_progress(self._fraction, self._message)
+
+    def on_cores(self, work: Callable[[Piece], Made], pieces: Iterable[Piece]) -> list[Made]:
+        return on_cores(work, pieces)
 
     # -- writing
 

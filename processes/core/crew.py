@@ -1,24 +1,21 @@
-"""Many pieces of work that do not know of each other, on all cores."""
+"""Many pieces of work that do not know of each other: who spreads them over cores, and who not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
-from numba import config
+from typing import Protocol, TypeVar
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-THREADS = int(config.NUMBA_NUM_THREADS)
-"""One a core, unless NUMBA_NUM_THREADS says otherwise."""
+
+class Crew(Protocol):
+    """Does pieces of work, in turn or side by side, as `Workspace.on_cores` does."""
+
+    def __call__(self, work: Callable[[In], Out], pieces: Iterable[In]) -> list[Out]:
+        """Return what *work* makes of each piece, in their order: the same for any crew."""
 
 
-def each(work: Callable[[In], Out], pieces: Iterable[In]) -> list[Out]:
-    """Return what *work* makes of each piece, in their order: the same for any number of threads.
-
-    It pays where most of the time goes into compiled code, which lets other threads run.
-    """
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, pieces))
+def in_turn(work: Callable[[In], Out], pieces: Iterable[In]) -> list[Out]:
+    """Return what *work* makes of each piece: a crew of one."""
+    return [work(piece) for piece in pieces]

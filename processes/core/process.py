@@ -82,6 +82,8 @@ SPOKEN = {
 In = TypeVar("In", bound=Inputs)
 Out = TypeVar("Out", bound=Outputs)
 Value = TypeVar("Value")
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,13 @@ class Workspace(Protocol):
 
         *each* is told here, in order, how many blocks of how many are done, and what the last
         became, one array a layer.
+        """
+
+    def on_cores(self, work: Callable[[Piece], Made], pieces: Iterable[Piece]) -> list[Made]:
+        """Return what *work* makes of each piece, in their order, computed on all cores.
+
+        Pieces may be done in other processes: *work* computes and changes nothing, and what it
+        returns can be pickled. It opens no file and starts no threads.
         """
 
     def write_raster(self, layer: Layer | str, raster: Raster) -> Asset:

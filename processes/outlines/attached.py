@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.core.crew import each
+from processes.core.crew import Crew, in_turn
 from processes.outlines import terraces
 from processes.outlines.near import nearest, nearest_of_all
 from processes.outlines.partywalls import walls
@@ -36,6 +36,7 @@ def parts(
     *,
     shadow: Mask | None = None,
     signs: Signs | None = None,
+    on_cores: Crew = in_turn,
 ) -> NDArray[np.int32]:
     """Return buildings numbered from 1: connected cells, cut along party walls.
 
@@ -60,7 +61,7 @@ def parts(
         whole = [(labels[boxes[n - 1]] == n, features[:, *boxes[n - 1]], own[n]) for n in pending]
         fresh: list[int] = []
         top = int(labels.max())
-        for number, pieces in zip(pending, each(divide, whole), strict=True):
+        for number, pieces in zip(pending, on_cores(divide, whole), strict=True):
             count = int(pieces.max())
             if count > 1:
                 names = np.array([0, number, *range(top + 1, top + count)], np.int32)

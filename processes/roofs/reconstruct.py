@@ -1,9 +1,9 @@
 """One building: from its outline and the heights under it to solids, or the reason why not.
 
-Of 17 ms a building of `dense` took, 6 went into compiled fits and the rest into what called them,
-which holds the interpreter's lock: what is done a cell, a wing or a roof of the bank is compiled
-too since, one call for all, and a whole process takes a quarter less there. Of what is left,
-raising a roof that is cut into parts takes most: 12 ms each, in the geometry library.
+Of 17 ms a building of `dense` took, 6 went into compiled fits and the rest into what called them:
+what is done a cell, a wing or a roof of the bank is compiled too since, one call for all, and a
+whole process takes a quarter less there. Of what is left, raising a roof that is cut into parts
+takes most: 12 ms each, in the geometry library.
 """
 
 from __future__ import annotations

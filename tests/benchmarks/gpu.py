@@ -113,7 +113,7 @@ def stages_of(images: list[Path], folder: Path) -> tuple[dict[str, Stage], float
         volume = function == "_solved"
         setattr(home, function, timed(getattr(home, function), found[name], volume=volume))
     work = LocalWorkspace(folder / "staged", Reader(folder / "cache", files=True), device="cuda")
-    blocks.THREADS = 1  # else the events of one block would hold the time of others
+    blocks.CORES = 1  # else the events of one block would hold the time of others
     begin = time.perf_counter()
     DSM.run(DSM.parse({"images": [{"href": str(path)} for path in images]}), work)
     torch.cuda.synchronize()

@@ -109,11 +109,12 @@ def test_tiles_and_blocks_change_nothing(work, monkeypatch):
     assert union.symmetric_difference(other).area < 1.0
 
 
-def test_the_number_of_threads_changes_nothing(work, monkeypatch):
+def test_the_number_of_cores_changes_nothing(work, monkeypatch):
     dsm, dtm = scene(work)
     found = []
-    for threads in (1, 3):
-        monkeypatch.setattr("processes.core.crew.THREADS", threads)
+    monkeypatch.setattr("workers.crew.LEAST", 1)
+    for cores in (1, 3):
+        monkeypatch.setattr("workers.crew.CORES", cores)
         found.append(made(work, dsm, dtm))
     assert found[0].equals(found[1])
 

@@ -280,7 +280,7 @@ def test_blocks_come_in_order_and_few_are_computed_ahead() -> None:
         for window, values in found:
             assert tuple(values[0]) == window
             came.append(window)
-            assert len(started) <= len(came) + 2 * blocks.THREADS + 1
+            assert len(started) <= len(came) + 2 * blocks.CORES + 1
     assert came == wanted
 
 
