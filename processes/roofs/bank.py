@@ -40,8 +40,13 @@ GOOD_M = 0.1
 LEAST_RECTANGULAR = 0.7
 FLATTEST_DEG = {"flat": 0.0, "shed": 5.0, "gable": 12.0, "hip": 12.0, "pyramid": 12.0}
 """A roof that slopes less is called flat: tiles would leak, and blurred walls look like that."""
-UNKNOWNS = {"flat": 1, "shed": 2, "gable": 2, "hip": 3, "pyramid": 3}
-"""Level and slope; ends of ridges count for one more, since blurred gables look like hips."""
+UNKNOWNS = {"flat": 1, "shed": 3, "gable": 2, "hip": 3, "pyramid": 3}
+"""Level and slope; ends of ridges count for one more, since blurred gables look like hips.
+
+A shed counts for one more too: where one slope of a gable was not seen it explains the other as
+well, and it is rarer. Of 18 towns none names its roofs worse for it, `village` .914 → .931,
+`suburb2` .836 → .846, `suburb5` .931 → .941.
+"""
 FALLING = ("flat", "shed")
 """Kinds that may fall either way."""
 SQUARE, ODD = 1.2, 3

@@ -72,6 +72,11 @@ FEWEST = 5
 ENOUGH, CERTAIN, ALIKE = 20, 3.0, 0.85
 """Roofs after which a blur may be settled; by how many standard errors it must lead; and how far
 apart two blurs may be, in cells, for it not to matter which."""
+TRIMMED = 0.1
+"""Of the roofs so many are left out at either end: one that another shape of the bank fits after a
+blur may say thirty times as much as others, and one of 16 decided on `quarter`. Of 18 towns `flat`
+is taken for a sharper one: median pitch error 2.9 to 2.1°, MAE .008 m less, types .018 worse.
+"""
 LEAST_GAIN = 0.03
 """A blur must explain at least this share of what a sharp roof leaves."""
 
@@ -215,11 +220,11 @@ def blur_of(costs: Sequence[Sequence[float]]) -> Blur:
     """Return the blur that explains a scene's roofs best.
 
     *costs* has a row a building: the mean squared residual of its best roof at each of BLURS.
-    Each building counts alike, whatever its size and how rough it is.
+    Each building counts alike, whatever its size and how rough it is, but for the loudest.
     """
     if len(costs) < FEWEST:
         return SHARP
-    gain = _gains(costs).mean(axis=0)
+    gain = _usual(_gains(costs))
     if gain.max() < LEAST_GAIN:
         return SHARP
     likely = np.where(gain < LEAST_GAIN, -np.inf, gain + list(BLURS.values()))
@@ -239,13 +244,19 @@ def settled(costs: Sequence[Sequence[float]]) -> bool:
     lead = likely[:, [best]] - likely
     rival = np.abs(np.array(list(BLURS)) - list(BLURS)[best]).max(axis=1) > ALIKE
     error = lead.std(axis=0) / np.sqrt(len(costs))
-    return bool((lead.mean(axis=0) > CERTAIN * error)[rival].all())
+    return bool((_usual(lead) > CERTAIN * error)[rival].all())
 
 
 def _gains(costs: Sequence[Sequence[float]]) -> Floats:
     """Return how much less each blur leaves than none, a row a building, as logarithms."""
     table = np.log(np.maximum(np.asarray(costs, float), FINEST_M**2))
     return np.asarray(table[:, :1] - table)
+
+
+def _usual(gains: Floats) -> Floats:
+    """Return the trimmed mean of each column."""
+    out = int(TRIMMED * len(gains))
+    return np.asarray(np.sort(gains, axis=0)[out : len(gains) - out].mean(axis=0))
 
 
 def points(x: Floats, y: Floats, z: Floats) -> Seen:

@@ -90,6 +90,12 @@ def test_too_few_roofs_or_flat_ones_tell_nothing():
     assert blur_of([[1.0] * len(BLURS)] * 9) == SHARP
 
 
+def test_one_roof_that_says_a_lot_does_not_decide_against_many():
+    costs = [[0.04 * (1.0 if blur == (1.4, 0.7) else 1.1) for blur in BLURS] for _ in range(15)]
+    loud = [0.04 * (0.01 if blur == (3.2, 0.7) else 1.0) for blur in BLURS]
+    assert blur_of([*costs, loud]) == (1.4, 0.7)
+
+
 def test_roofs_that_agree_settle_it_and_roofs_that_do_not_never_do():
     rng = np.random.default_rng(3)
     level = np.full((40, len(BLURS)), 0.04) * np.exp(rng.normal(0, 0.1, (40, len(BLURS))))
