@@ -138,11 +138,12 @@ def match(
     reason = _reasons(there, back, seen.left, tones.left if tones else ends_of(seen.left))
     del back
     matched = reason == Reason.MATCHED
-    known = ~np.isin(reason, (Reason.NO_DATA, Reason.OUTSIDE))
+    known = (reason != Reason.NO_DATA) & (reason != Reason.OUTSIDE)
     disparity, support = _on_slopes(
         seen, there.disparity, refine(there.disparity, matched, known), matched, known
     )
-    rescued = np.isin(reason, (Reason.OCCLUDED, Reason.MISMATCH)) & (support > SURROUNDED)
+    rescued = (reason == Reason.OCCLUDED) | (reason == Reason.MISMATCH)
+    rescued &= support > SURROUNDED
     reason[rescued & (np.abs(there.disparity - disparity) < AGREE_PX)] = Reason.MATCHED
     matched = reason == Reason.MATCHED
     confidence = np.where(matched, _likelihood(there.clear, support), 0)

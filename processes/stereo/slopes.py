@@ -118,8 +118,8 @@ def raised(planes: Planes, matched: Mask) -> Mask:
 
 def leaning(planes: Planes, known: Mask, least: float) -> Mask:
     """Return where a plane leans by more than *least*, and much of the surroundings lies on it."""
-    slope = np.hypot(planes.by_col, planes.by_row)
-    return known & (planes.support > SUPPORT) & (slope > least) & (slope < UPRIGHT)
+    steep = planes.by_col**2 + planes.by_row**2
+    return known & (planes.support > SUPPORT) & (steep > least**2) & (steep < UPRIGHT**2)
 
 
 def prolonged(planes: Planes, roofs: Mask, where: Mask) -> tuple[Planes, Mask]:
@@ -128,7 +128,7 @@ def prolonged(planes: Planes, roofs: Mask, where: Mask) -> tuple[Planes, Mask]:
     Of the faces that reach a pixel of *where*, that one goes on which passes nearest: at a ridge
     the lower of both.
     """
-    faces = roofs & (np.hypot(planes.by_col, planes.by_row) > FACE)
+    faces = roofs & (planes.by_col**2 + planes.by_row**2 > FACE**2)
     height, by_col, by_row = planes.disparity.copy(), planes.by_col.copy(), planes.by_row.copy()
     asked = where & surroundings(faces, BEYOND_PX[-1])
     _prolong(

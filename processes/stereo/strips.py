@@ -83,7 +83,7 @@ def level_of(
     sought = np.isfinite(pair.left)
     if where is not None:
         sought &= where
-    cells = float(np.sum(hi - lo + 16.0, where=sought)) * recipe.per_px
+    cells = float(((hi - lo + 16.0) * sought).sum()) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []
     for first, last in pairwise(cuts):
@@ -146,8 +146,12 @@ def resampled(image: Floats, per_px: int) -> Floats:
     if per_px == 1:
         return image
     rows, cols = image.shape
-    x = np.tile(np.arange(cols * per_px, dtype=np.float32) / per_px, (rows, 1))
-    y = np.repeat(np.arange(rows, dtype=np.float32)[:, None], cols * per_px, axis=1)
-    fine = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    fine = np.empty((rows, cols * per_px), np.float32)
     fine[:, ::per_px] = image
-    return np.asarray(fine, np.float32)
+    col, row = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    for k in range(1, per_px):
+        beside = col + np.float32(k / per_px)
+        fine[:, k::per_px] = cv2.remap(
+            image, beside, row, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    return fine

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from numba import njit
 from shapely.geometry.base import BaseGeometry
 
 from processes.stereo.coverage import pieces
@@ -64,8 +64,9 @@ class Toned:
     """What a view shows of a piece of ground, between its ends: means of 3×3 pixels, read once."""
 
     view: View
+    ends: tuple[float, float]
     corner: tuple[int, int]
-    tones: Pixels
+    grey: Pixels
     """Row, col from the corner on; NaN where nothing is shown."""
 
     @classmethod
@@ -79,12 +80,7 @@ class Toned:
         )
         top, left = int(row.min()) - 1, int(col.min()) - 1
         bands = view.read(top, left, int(row.max()) - top + 2, int(col.max()) - left + 2)
-        grey = bands.mean(axis=0, dtype=np.float32)
-        known = np.isfinite(grey)
-        # one NaN would go on along its row and column
-        means = cv2.blur(np.where(known, grey, np.float32(ends[1])), (3, 3))
-        tones = np.where(known, share(means, ends), np.float32(np.nan))
-        return cls(view, (top, left), np.asarray(tones, np.float32))
+        return cls(view, ends, (top, left), bands.mean(axis=0, dtype=np.float32))
 
     def at(self, lon: Floats, lat: Floats, height: Pixels) -> Pixels:
         """Return the tones of points; NaN where the view does not show them."""
@@ -94,9 +90,30 @@ class Toned:
         inside &= (row <= self.view.shape[0] - 1) & (col <= self.view.shape[1] - 1)
         r = np.rint(row[inside]).astype(int) - self.corner[0]
         c = np.rint(col[inside]).astype(int) - self.corner[1]
-        here = (r >= 0) & (c >= 0) & (r < self.tones.shape[0]) & (c < self.tones.shape[1])
-        seen[np.flatnonzero(inside)[here]] = self.tones[r[here], c[here]]
+        here = (r >= 0) & (c >= 0) & (r < self.grey.shape[0]) & (c < self.grey.shape[1])
+        means = _means(self.grey, r[here], c[here], np.float32(self.ends[1]))
+        seen[np.flatnonzero(inside)[here]] = share(means, self.ends)
         return seen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _means(grey, rows, cols, unknown):  # type: ignore[no-untyped-def]
+    """Return means of 3×3 pixels, NaN where the middle one is; others that are not known count …
+
+    … as *unknown*.
+    """
+    height, width = grey.shape
+    out = np.full(rows.size, np.float32(np.nan))
+    for k in range(rows.size):
+        if np.isnan(grey[rows[k], cols[k]]):
+            continue
+        total, count = 0.0, 0
+        for r in range(max(rows[k] - 1, 0), min(rows[k] + 2, height)):
+            for c in range(max(cols[k] - 1, 0), min(cols[k] + 2, width)):
+                total += unknown if np.isnan(grey[r, c]) else grey[r, c]
+                count += 1
+        out[k] = total / count
+    return out
 
 
 def _joined(values: Sequence[Pixels]) -> Pixels:

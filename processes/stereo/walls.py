@@ -77,8 +77,13 @@ STRANGE = 0.002
 """Density from which colours count as known at all."""
 MOST = 8.0
 """Log odds by one image beyond that say no more."""
-LIKE, OFFSET = np.array([0.41, 0.14, -0.39, 3.95], np.float32), -0.5
-"""Logistic regression: log odds of roof by the columns of `_compared`."""
+LIKE, OF_ROOF, OFFSET = np.array([0.41, 0.14, -0.39], np.float32), np.float32(3.95), -0.5
+"""Logistic regression: log odds of roof by the columns of `_compared` and the share of roof beside.
+"""
+MOST_ROOF = 0.8
+"""A rim with a larger share of roof beside it is not asked: a third of the rims of a town, of which
+one in 700 would have changed. Of voids beside next to no roof one in 140 does, as a lost part of a
+roof: they are asked."""
 DOUBT = 0.5
 """Log odds beyond which a cell changes sides."""
 
@@ -107,10 +112,13 @@ def sided(
     if len(views) < 2 or not (rim.any() or void.any()):
         return dsm, origin
     high, low = np.where(rim, dsm, voids.upper), np.where(rim, lowest, dsm)
-    asked = rim | void
+    share = _roof_near(rim | void, dsm, (high + low) / 2, width)
+    asked = rim & (share <= MOST_ROOF) | void
+    if not asked.any():
+        return dsm, origin
     odds = np.full(dsm.shape, np.float32(np.nan))
-    like = _looked_at(asked, seen & ~rim, dsm, high, low, width, grid, views, to_degrees)
-    odds[asked] = like @ LIKE + np.float32(OFFSET)
+    like = _looked_at(asked, seen & ~rim, dsm, high, low, grid, views, to_degrees)
+    odds[asked] = like @ LIKE + OF_ROOF * share[asked] + np.float32(OFFSET)
     roof, ground = void & (odds > DOUBT), rim & (odds < -DOUBT)
     ground &= ~green(ground, dsm)
     beside = np.where(roof, voids.upper, dsm)
@@ -127,7 +135,6 @@ def _looked_at(
     dsm: Pixels,
     high: Pixels,
     low: Pixels,
-    width: int,
     grid: Grid,
     views: Sequence[View],
     to_degrees: Plane,
@@ -158,7 +165,7 @@ def _looked_at(
     weights = np.exp(-(place[:, None] ** 2 + place**2) / 2)
     return _compared(  # type: ignore[no-any-return]
         np.ascontiguousarray(each[0]), lattice, weights.astype(np.float32), number, dsm,
-        (high + low) / 2, width, np.ascontiguousarray(own), np.ascontiguousarray(others),
+        (high + low) / 2, np.ascontiguousarray(own), np.ascontiguousarray(others),
     )  # fmt: skip
 
 
@@ -172,9 +179,7 @@ def _colours(views: Sequence[View], lon: Floats, lat: Floats, height: Pixels) ->
         return np.full((lon.size, 1, 1), np.nan, np.float32)
     if len({colours.shape[1] for colours in seen}) > 1:
         seen = [colours.mean(axis=1, keepdims=True) for colours in seen]
-    pixels = np.stack(seen, axis=1)
-    dark = ~(pixels > 0).all(axis=2, keepdims=True)
-    return np.asarray(np.log(np.where(dark, np.float32(np.nan), pixels)), np.float32)
+    return np.asarray(_logarithms(np.stack(seen, axis=1)), np.float32)
 
 
 def _shown(view: View, lon: Floats, lat: Floats, height: Pixels) -> Pixels | None:
@@ -182,26 +187,68 @@ def _shown(view: View, lon: Floats, lat: Floats, height: Pixels) -> Pixels | Non
     if shown is None:
         return None
     seen = np.full((lon.size, len(shown.bands)), np.nan, np.float32)
-    seen[shown.inside] = shown.bands[(slice(None), *shown.at)].T
+    _pick(shown.bands, *shown.at, np.flatnonzero(shown.inside), seen)
     return seen
 
 
+@njit(cache=True, nogil=True)
+def _pick(bands, rows, cols, at, seen):  # type: ignore[no-untyped-def]
+    """Write what bands (band, row, col) hold at some pixels into rows *at* of *seen*."""
+    for k in range(at.size):
+        for b in range(len(bands)):
+            seen[at[k], b] = bands[b, rows[k], cols[k]]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _compared(places, lattice, weights, number, dsm, cut, width, own, others):  # type: ignore[no-untyped-def]
-    """Return for each place (4 columns) how likely it looks; NaN where nothing can be compared.
+def _logarithms(pixels):  # type: ignore[no-untyped-def]
+    """Return logarithms (point, view, band), NaN for all bands of a view if one is not above 0."""
+    points, views, bands = pixels.shape
+    out = np.empty((points, views, bands), np.float32)
+    for k in range(points):
+        for v in range(views):
+            known = True
+            for b in range(bands):
+                known = known and pixels[k, v, b] > 0
+            for b in range(bands):
+                out[k, v, b] = np.log(pixels[k, v, b]) if known else np.float32(np.nan)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roof_near(asked, dsm, cut, width):  # type: ignore[no-untyped-def]
+    """Return what share of the cells near those *asked* is higher than their *cut*; 0 elsewhere."""
+    rows, cols = dsm.shape
+    out = np.zeros((rows, cols), np.float32)
+    for r in range(rows):
+        for c in range(cols):
+            if not asked[r, c]:
+                continue
+            upper, near = 0, 0
+            for y in range(max(0, r - width), min(rows, r + width + 1)):
+                for x in range(max(0, c - width), min(cols, c + width + 1)):
+                    if (y != r or x != c) and not np.isnan(dsm[y, x]):
+                        near += 1
+                        upper += dsm[y, x] > cut[r, c]
+            out[r, c] = np.float32(upper) / np.float32(near)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _compared(places, lattice, weights, number, dsm, cut, own, others):  # type: ignore[no-untyped-def]
+    """Return for each place (3 columns) how likely it looks; NaN where nothing can be compared.
 
     The logarithm of the density of what all images see at its upper height among the roof around;
     log odds, by mean and variance, that this is roof and not what is seen beside roofs at that
     height, the mean of all images; the logarithm of the density of what is seen at its lower height
-    among the ground around, in the image where it is highest; the share of what is near that is of
-    the upper surface. *own*: colours of places at their upper, then at their lower heights;
-    *others*: those of cells by *number*, then at the height of the roof beside them.
+    among the ground around, in the image where it is highest. *own*: colours of places at their
+    upper, then at their lower heights; *others*: those of cells by *number*, then at the height of
+    the roof beside them.
     """
     rows, cols = dsm.shape
     every, top, left = lattice
     views, bands = own.shape[1:]
     radius, many, cells = len(weights) // 2, len(places), len(others) // 2
-    out = np.full((many, 4), np.float32(np.nan))
+    out = np.full((many, 3), np.float32(np.nan))
     mean = np.empty((2, views, bands), np.float32)
     square = np.empty((2, views, bands), np.float32)
     total = np.empty((2, views), np.float32)
@@ -266,13 +313,6 @@ def _compared(places, lattice, weights, number, dsm, cut, width, own, others):  
         out[k, 0] = np.log(np.float32(STRANGE) + like / roofs)
         out[k, 1] = odds / np.float32(shown)
         out[k, 2] = np.log(np.float32(STRANGE) + best)
-        upper, near = 0, 0
-        for y in range(max(0, r - width), min(rows, r + width + 1)):
-            for x in range(max(0, c - width), min(cols, c + width + 1)):
-                if (y != r or x != c) and not np.isnan(dsm[y, x]):
-                    near += 1
-                    upper += dsm[y, x] > cut[r, c]
-        out[k, 3] = np.float32(upper) / np.float32(near)
     return out
 
 
