@@ -191,7 +191,7 @@ def _around(red, nir, rows, cols):  # type: ignore[no-untyped-def]
     """Return the mean NDVI of 3×3 pixels and their mean red, around pixels inside of an image."""
     out = np.empty((2, rows.size), np.float32)
     for k in range(rows.size):
-        index = dark = 0.0
+        index = dark = np.float64(0)
         for r in range(rows[k] - 1, rows[k] + 2):
             for c in range(cols[k] - 1, cols[k] + 2):
                 one, other = red[r, c], nir[r, c]

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
@@ -63,6 +64,19 @@ def share(image: Floats, ends: Ends) -> Floats:
     """Return where values lie between the dark and the bright end, 0 to 1."""
     dark, bright = ends
     return (image - dark) / max(bright - dark, 1e-6)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def partners(right, disparity, matched):  # type: ignore[no-untyped-def]
+    """Return what the right image shows of each *matched* pixel of the left one, NaN elsewhere."""
+    rows, cols = disparity.shape
+    out, last = np.full((rows, cols), np.float32(np.nan)), right.shape[1] - 1
+    for r in range(rows):
+        for c in range(cols):
+            if matched[r, c]:
+                # the tip of the V may lie half a step beyond the last column
+                out[r, c] = right[r, min(max(c + int(np.rint(disparity[r, c])), 0), last)]
+    return out
 
 
 def light_of(one: Floats, other: Floats, level: int) -> Light | None:

@@ -45,7 +45,7 @@ from numpy.typing import ArrayLike, NDArray
 from processes.stereo.checks import Reason, compared
 from processes.stereo.greys import Tones, ends_of, luminance
 from processes.stereo.least_squares import fitted
-from processes.stereo.light import Light, light_of, share
+from processes.stereo.light import Light, light_of, partners, share
 from processes.stereo.planes import Planes, refine
 from processes.stereo.pyramid import Floats, Mask, finer, halve, halve_range, search_range
 from processes.stereo.slopes import (
@@ -297,12 +297,10 @@ def _coarse_to_fine(
 
 def _light(left: Floats, right: Floats, found: Level, tones: Tones, level: int) -> Light | None:
     """Return how light differs between two images, from what they both see."""
-    row, col = np.nonzero(found.reason == Reason.MATCHED)
-    there = np.clip(col + np.rint(found.disparity[row, col]).astype(int), 0, right.shape[1] - 1)
-    one, other = np.full((2, *left.shape), np.nan, np.float32)
+    matched = found.reason == Reason.MATCHED
     # as bright as can be told: chance matches on a cloud would count for all around them
-    one[row, col] = np.clip(share(left[row, col], tones.left), 0, 1)
-    other[row, col] = np.clip(share(right[row, there], tones.right), 0, 1)
+    one = np.clip(share(left, tones.left), 0, 1)
+    other = np.clip(share(partners(right, found.disparity, matched), tones.right), 0, 1)
     return light_of(one, other, level)
 
 

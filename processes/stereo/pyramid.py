@@ -36,6 +36,10 @@ def halve(image: Floats) -> Floats:
 def halve_range(lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
     """Return bounds in half-size pixels that include those of all four pixels."""
     rows, cols = lo.shape
+    if not any((*lo.strides, *hi.strides)):  # the same everywhere
+        half = -(-rows // 2), -(-cols // 2)
+        low, high = (np.broadcast_to(bound[:1, :1] / np.float32(2), half) for bound in (lo, hi))
+        return low, high
     pad = ((0, rows % 2), (0, cols % 2))
     lo, hi = np.pad(lo, pad, mode="edge"), np.pad(hi, pad, mode="edge")
     low = np.minimum(
