@@ -109,11 +109,10 @@ def _divided(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> NDArr
         return mask.astype(np.int32)
     mask = np.pad(mask, PAD_PX)
     features = np.pad(features, ((0, 0), (PAD_PX, PAD_PX), (PAD_PX, PAD_PX)), mode="edge")
-    barrier = np.zeros(mask.shape, np.uint8)
-    for (x0, y0), (x1, y1) in (
-        np.round(_cuts(mask, features, cell_m, signs) * 256).astype(int).tolist()
-    ):
-        cv2.line(barrier, (x0, y0), (x1, y1), 1, 1, cv2.LINE_4, 8)
+    cuts = _cuts(mask, features, cell_m, signs)
+    barrier = np.zeros(mask.shape, np.int32)
+    for number, ((x0, y0), (x1, y1)) in enumerate(np.round(cuts * 256).astype(int).tolist(), 1):
+        cv2.line(barrier, (x0, y0), (x1, y1), number, 1, cv2.LINE_4, 8)
     inner = (slice(PAD_PX, -PAD_PX), slice(PAD_PX, -PAD_PX))
     if not barrier.any():
         return mask[inner].astype(np.int32)
@@ -125,9 +124,26 @@ def _divided(mask: Mask, features: Floats, cell_m: float, signs: Signs) -> NDArr
         return mask[inner].astype(np.int32)
     names = np.where(large, np.cumsum(large), 0).astype(np.int32)
     found = names[pieces]
+    on_cut = np.nonzero(mask & (barrier > 0))
+    found[on_cut] = found[_on_its_side(cuts[barrier[on_cut] - 1], *on_cut)]
     rest = mask & (found == 0)
     found[rest] = found.ravel()[nearest_of_all(found > 0, rest)]
     return np.ascontiguousarray(found[inner])
+
+
+def _on_its_side(
+    cuts: Floats, row: NDArray[np.int64], col: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a cell (row, col) further away from the cut on which each cell lies, on its side.
+
+    By the nearest cell alone all would go to the part north or west, half a cell too many.
+    """
+    start, along = cuts[:, 0], cuts[:, 1] - cuts[:, 0]
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    normal /= np.hypot(*along.T)[:, None]
+    away = ((np.stack([col, row], axis=1) - start) * normal).sum(axis=1)
+    step = np.round(1.5 * np.where(away < 0, -1, 1)[:, None] * normal).astype(int)
+    return row + step[:, 1], col + step[:, 0]
 
 
 def _cuts(mask: Mask, features: NDArray[np.float32], cell_m: float, signs: Signs) -> Floats:

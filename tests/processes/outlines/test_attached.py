@@ -178,3 +178,14 @@ def test_cells_without_a_house_go_to_the_nearest_and_a_far_speck_goes_away():
     assert (whole[5:15, 18:30] == 2).all()
     assert whole[0, 39] == 0
     assert (whole[labels > 0] == labels[labels > 0]).all()
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 27.0, 90.0])
+def test_party_walls_lean_to_no_side(angle_deg):
+    """The cells that a cut runs through all went to the part north or west of it."""
+    mask, surface, _, truth = row_of_houses(angle_deg=angle_deg)
+    names = np.where(mask, parts(mask, surface, CELL_M), 0)
+    seen = {int(np.bincount(names[truth == house]).argmax()): house for house in range(1, 5)}
+    ours = np.vectorize(lambda name: seen.get(name, 0))(names)
+    too_far_on = (ours[mask] - truth[mask]).sum() / (3 * 9.0 / CELL_M)
+    assert abs(too_far_on) < 0.25  # cells a wall
