@@ -98,6 +98,7 @@ def run(inputs: CityInputs, work: Workspace) -> CityOutputs:
             ortho=ortho,
             ortho_mask=surface.ortho_mask,
             terrain_mask=ground.terrain_mask,
+            images=inputs.images,
         ),
         until=0.88,
     )

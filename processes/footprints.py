@@ -22,7 +22,7 @@ from pydantic import Field
 
 from processes.core.errors import InvalidInput
 from processes.core.origin import Ground
-from processes.core.process import Asset, Inputs, Layer, Outputs, Process, Workspace
+from processes.core.process import Asset, ImageRefs, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource, offset
 from processes.semantics.scene import Scene, corner, opened, piece
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from processes.core.crew import Crew
     from processes.outlines.regularise import Shape, Taste
+    from processes.outlines.roof_edges import Look
     from processes.outlines.segment import Sample
     from processes.outlines.trace import Group
 
@@ -66,6 +67,11 @@ class FootprintsInputs(Inputs):
         default=None,
         description="Where the terrain comes from, as process dtm says, on the grid of dsm: what "
         "it calls a bridge is no building.",
+    )
+    images: ImageRefs | None = Field(
+        default=None,
+        description="The images that dsm was made from, as process dsm takes them: free walls are "
+        "moved to where they show the edges of roofs. Pointing corrections are read from dsm.",
     )
     segmenter: Literal["rules", "unet"] = Field(
         default="rules",
@@ -124,17 +130,27 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     )
     taste = Taste(cell_m, min_area_m2=inputs.min_area_m2, min_courtyard_m2=inputs.min_courtyard_m2)
     decks = _decks(inputs, scene, work)
+    looks = _looks(inputs, scene, work)
     buildings: list[Building] = []
+    moved_m: list[float] = []
     tiles = list(_tiles(scene.grid))
     for number, tile in enumerate(tiles):
         work.progress(
             0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
         )
         block = buildings[-1].block + 1 if buildings else 0
-        buildings += _drawn(scene, mask, decks, tile, taste, block, work.on_cores)
+        found = _drawn(scene, mask, decks, tile, taste, block, work.on_cores)
+        if looks and found:
+            found, ways_m = _on_images(found, scene, looks)
+            moved_m += ways_m
+        buildings += found
     frame = table(_separated(buildings, inputs.min_area_m2), scene.grid.crs)
     rough = int((frame["method"] == "cells").sum())
-    work.progress(1.0, f"{len(frame)} buildings, {rough} of them left as raster outlines")
+    said = f"{len(frame)} buildings, {rough} of them left as raster outlines"
+    if moved_m:
+        by_m = float(np.median(np.abs(moved_m)))
+        said += f"; {len(moved_m)} walls moved to the images' edges, by a median of {by_m:.2f} m"
+    work.progress(1.0, said)
     return FootprintsOutputs(footprints=work.write_vector("footprints", frame))
 
 
@@ -194,6 +210,54 @@ def _decks(
         return np.asarray(codes == Ground.UNDER_BRIDGE)
 
     return decks
+
+
+def _looks(inputs: FootprintsInputs, scene: Scene, work: Workspace) -> list[Look]:
+    """Return the images as outlines take them; none where none are given."""
+    if inputs.images is None:
+        return []
+    from processes.outlines.roof_edges import Look
+    from processes.stereo.shots import Shot, ground_of, shots_of
+
+    samples = (sample.surface for sample in scene.samples())
+    heights = next((values for values in samples if np.isfinite(values).any()), None)
+    if heights is None:
+        return []
+    grid, to_degrees = ground_of(scene.surface)
+
+    def look(shot: Shot) -> Look:
+        def project(x: Any, y: Any, height: Any) -> tuple[Any, Any]:
+            return shot.camera.project(*to_degrees(x, y), height)
+
+        raster = shot.image.raster
+        return Look(project, raster.read, (raster.shape[1], raster.shape[2]))
+
+    images, tags = work.images(inputs.images), scene.surface.tags
+    return [
+        look(shot) for shot in shots_of(images, tags, grid, to_degrees, [Raster(heights, grid)])
+    ]
+
+
+def _on_images(
+    buildings: Sequence[Building], scene: Scene, looks: Sequence[Look]
+) -> tuple[list[Building], list[float]]:
+    """Return buildings with their free walls where the images show them, and each wall's way."""
+    import shapely
+
+    from processes.outlines.roof_edges import on_images
+
+    polygons = [building.polygon for building in buildings]
+    left, bottom, right, top = shapely.total_bounds(polygons)
+    row, col = scene.grid.rowcol([left - CONTEXT_M, right + CONTEXT_M], [top, bottom])
+    around = round(CONTEXT_M / scene.grid.cell_m)
+    first = int(row[0]) - around, int(col[0])
+    size = int(row[1]) + around - first[0], int(col[1]) - first[1]
+    surface = Raster(scene.surface.read(*first, *size)[0], scene.grid.window(*first, *size))
+    moved, ways_m = on_images(polygons, surface, looks)
+    return [
+        replace(building, polygon=shapely.normalize(polygon))
+        for building, polygon in zip(buildings, moved, strict=True)
+    ], ways_m.tolist()
 
 
 def table(buildings: Sequence[Building], crs: str) -> GeoDataFrame:

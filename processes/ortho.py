@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from processes.core.crs import map_of
 from processes.core.errors import NoOverlap
 from processes.core.process import Asset, ImageRefs, Inputs, Layer, Outputs, Process, Workspace
 from processes.core.raster import Grid, Raster, RasterSource
-
-if TYPE_CHECKING:
-    from processes.stereo.orthorectify import ToDegrees
 
 BLOCK_PX = 768
 SAMPLES, SAMPLE_PX = 4, 192
@@ -55,11 +51,11 @@ class OrthoOutputs(Outputs):
 def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     """Project every cell into the images, nearest to the vertical first."""
     from processes.stereo.orthorectify import true_ortho
-    from processes.stereo.shots import centres, margin_m, matched, shots_of
+    from processes.stereo.shots import centres, ground_of, margin_m, matched, shots_of
 
     work.progress(0.0, "opening images")
     surface = work.open_raster(inputs.dsm)
-    grid, to_degrees = _ground(surface)
+    grid, to_degrees = ground_of(surface)
     windows = _windows(surface, grid)
     shots = shots_of(work.images(inputs.images), surface.tags, grid, to_degrees, windows)
     work.progress(0.1, "matching radiometry")
@@ -103,17 +99,6 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
         raise NoOverlap("the images see nothing of the surface model: choose images of its place")
     work.progress(1.0, "orthoimage written")
     return OrthoOutputs(ortho=ortho, ortho_source=source)
-
-
-def _ground(surface: RasterSource) -> tuple[Grid, ToDegrees]:
-    from pyproj import Transformer
-
-    from processes.stereo.antimeridian import degrees_near
-
-    grid, crs = map_of(surface)
-    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
-    lon, _ = transform(*grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2))
-    return grid, degrees_near(transform, lon)
 
 
 def _windows(surface: RasterSource, grid: Grid) -> list[Raster]:

@@ -11,8 +11,10 @@ from math import hypot
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.core.crs import map_of
 from processes.core.errors import InvalidInput
-from processes.core.raster import Grid, Image, Raster
+from processes.core.raster import Grid, Image, Raster, RasterSource
+from processes.stereo.antimeridian import degrees_near
 from processes.stereo.orthorectify import (
     Camera,
     ToDegrees,
@@ -87,6 +89,16 @@ def _numbers(text: str | None, *lengths: int) -> dict[str, tuple[float, ...]]:
     if not all(len(values) in lengths for values in found.values()):
         raise ValueError("a value too many or too few")
     return found
+
+
+def ground_of(surface: RasterSource) -> tuple[Grid, ToDegrees]:
+    """Return the lattice of a surface model, and what brings its coordinates to degrees."""
+    from pyproj import Transformer
+
+    grid, crs = map_of(surface)
+    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+    lon, _ = transform(*grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2))
+    return grid, degrees_near(transform, lon)
 
 
 def shots_of(

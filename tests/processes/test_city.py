@@ -13,6 +13,7 @@ from rasterio.windows import from_bounds
 
 from processes.accuracy.expected import expected
 from processes.accuracy.heights import height_figures
+from processes.accuracy.outlines import outline_figures
 from processes.city import _page
 from server.cli import main
 from server.terminal import DONE
@@ -64,6 +65,23 @@ def test_heights_agree_with_the_truth(city, village):
     figures = height_figures(ours - truth, inside)
     assert figures.completeness_1m >= 0.70
     assert figures.nmad_m <= 0.55
+
+
+def test_walls_stand_nearer_to_the_true_ones_than_the_surface_tells(city, village, tmp_path):
+    out, results = city
+    names = ("dsm", "dtm", "ortho", "ortho_mask")
+    inputs = {name: {**results[name], "href": str(out / results[name]["href"])} for name in names}
+    (tmp_path / "request.json").write_text(json.dumps({"inputs": inputs}))
+    request = str(tmp_path / "request.json")
+    assert main(["run", "footprints", request, "--out", str(tmp_path)]) == DONE
+    truth = geopandas.read_file(village / "truth/footprints.gpkg").geometry.to_numpy()
+    blind, sighted = (
+        outline_figures(geopandas.read_parquet(path).geometry.to_numpy(), truth)
+        for path in (tmp_path / "footprints.parquet", out / results["footprints"]["href"])
+    )
+    assert sighted.matches == blind.matches
+    assert sighted.mean_iou > blind.mean_iou + 0.003
+    assert sighted.mean_polis_m < blind.mean_polis_m - 0.01
 
 
 def test_the_accuracy_it_predicts_is_near_the_true_one(city, village):
