@@ -57,7 +57,10 @@ class MapPicture:
         self, row0: int, col0: int, height: int, width: int
     ) -> tuple[Bytes, NDArray[np.bool_]]:
         """Return (height, width, 3) colours and where they are known; it may stick out."""
-        values = self.source.read(row0, col0, height, width, bands=self.bands)
+        return self._shown(self.source.read(row0, col0, height, width, bands=self.bands))
+
+    def _shown(self, values: NDArray[np.float32]) -> tuple[Bytes, NDArray[np.bool_]]:
+        """Return the colours of (3, …) values, and where they are known."""
         # a zero that marks absence in one band alone is a dark colour
         known = np.asarray(np.isfinite(values).any(axis=0))
         colours = _stretched(values, self.low, self.span)
@@ -76,10 +79,10 @@ class MapPicture:
         squares, first = np.unique(number[order], return_index=True)
         for square, part in zip(squares.tolist(), np.split(order, first[1:]), strict=False):
             row0, col0 = (BLOCK_PX * n for n in divmod(square, across))
-            seen, there = self.window(row0, col0, BLOCK_PX, BLOCK_PX)
+            values = self.source.read(row0, col0, BLOCK_PX, BLOCK_PX, bands=self.bands)
             chosen = inside[part]
-            place = rows[chosen] - row0, cols[chosen] - col0
-            colours[chosen], known[chosen] = seen[place], there[place]
+            seen = values[:, rows[chosen] - row0, cols[chosen] - col0]
+            colours[chosen], known[chosen] = self._shown(seen)
         return colours, known
 
     def over(self, area: Grid, side_px: int) -> Bytes:
@@ -154,7 +157,7 @@ def _sample(source: RasterSource, bands: tuple[int, int, int]) -> Floats:
 
 
 def _stretched(values: NDArray[np.floating], low: Floats, span: Floats) -> Bytes:
-    """Return (rows, columns, 3) bytes of (3, rows, columns) values; NaN becomes 0."""
+    """Return (…, 3) bytes of (3, …) values; NaN becomes 0."""
     share = (np.moveaxis(values, 0, -1) - low) / span
     return np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
 
