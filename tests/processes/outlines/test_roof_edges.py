@@ -6,7 +6,8 @@ import pytest
 import shapely
 
 from processes.core.raster import Grid, Raster
-from processes.outlines.roof_edges import Look, measured, on_images, redrawn, sides_of
+from processes.outlines.roof_edges import Look, measured, on_images
+from processes.outlines.sides import redrawn, sides_of
 
 SIZE_M, CELL_M, PIXEL_M, FINE = 60.0, 0.5, 0.5, 5
 GROUND_M, ROOF_M = 100.0, 112.0
