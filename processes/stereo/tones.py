@@ -23,7 +23,8 @@ from processes.stereo.pyramid import halve
 from processes.stereo.view import View, rectified
 
 SAMPLE_PX = 256
-"""Side of a sample; there are up to nine."""
+"""Side of a sample; there are up to nine. Five, or nine of 192, put the bright end up to a tenth
+elsewhere; matched to whole pixels alone, bright roofs are lost, and .4 points of a village's."""
 ENOUGH = 1000
 
 
