@@ -36,6 +36,15 @@ def pair_of(surface: Planes, *, gain: float = 1.0, more: float = 0.0) -> tuple[A
     return left, right
 
 
+def test_an_image_that_is_brighter_by_far_tells_as_much() -> None:
+    """As sensors of 16 bit are: sums of squares would have no digits left for the rest."""
+    left, right = pair_of(roof(0.2, 0.0))
+    alone, sure = fitted(roof(0.16, 0.0), EVERYWHERE, EVERYWHERE, left, right, 1.0)
+    brighter, as_sure = fitted(roof(0.16, 0.0), EVERYWHERE, EVERYWHERE, left + 60_000, right, 1.0)
+    assert (sure == as_sure)[ROOF].all()
+    assert np.abs(brighter.by_col - alone.by_col)[ROOF].max() < 1e-5
+
+
 @pytest.mark.parametrize(("by_col", "by_row"), [(0.2, 0.0), (0.0, 0.25), (-0.12, 0.15)])
 def test_a_roof_found_too_flat_leans_as_it_should(by_col: float, by_row: float) -> None:
     found, sure = fitted(
