@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ WIDEST_BASE = 1.2
 BEST_BASE = 0.4
 MOST_PAIRS = 6
 """So many, the best, are matched."""
-FIRST = 5
-"""So many pieces of a ground are its middle and its corners."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +122,7 @@ def sampling_m(views: Sequence[View], lon: float, lat: float, height_m: float) -
 def pieces(ground: BaseGeometry, side_m: float, most: int = 9) -> list[tuple[Floats, Floats]]:
     """Return up to *most* pieces of a ground, spread over it: corners (lon, lat) of each.
 
-    The middle and the corners come first, FIRST of them. A ground no wider than twice *side_m* is
-    one piece, whole.
+    A ground no wider than twice *side_m* is one piece, whole.
     """
     xmin, ymin, xmax, ymax = ground.bounds
     ky = 111_000.0
@@ -135,17 +132,16 @@ def pieces(ground: BaseGeometry, side_m: float, most: int = 9) -> list[tuple[Flo
         return [_corners(ground.convex_hull)]
     across = int(np.ceil(np.sqrt(most)))
     found = []
-    # every other field of a chessboard, then the rest
-    for row, col in sorted(product(range(across), repeat=2), key=lambda field: sum(field) % 2):
-        u, v = (col + 0.5) / across, (row + 0.5) / across
-        lon0, lat0 = xmin + u * (xmax - xmin), ymin + v * (ymax - ymin)
-        dx, dy = 0.5 * min(side_m, wide / across) / kx, 0.5 * min(side_m, tall / across) / ky
-        box = Polygon(
-            [(lon0 - dx, lat0 - dy), (lon0 + dx, lat0 - dy), (lon0 + dx, lat0 + dy),
-             (lon0 - dx, lat0 + dy)]
-        ).intersection(ground)  # fmt: skip
-        if isinstance(box, Polygon) and box.area > 0.25 * 4 * dx * dy:
-            found.append(_corners(box))
+    for v in (np.arange(across) + 0.5) / across:
+        for u in (np.arange(across) + 0.5) / across:
+            lon0, lat0 = xmin + u * (xmax - xmin), ymin + v * (ymax - ymin)
+            dx, dy = 0.5 * min(side_m, wide / across) / kx, 0.5 * min(side_m, tall / across) / ky
+            box = Polygon(
+                [(lon0 - dx, lat0 - dy), (lon0 + dx, lat0 - dy), (lon0 + dx, lat0 + dy),
+                 (lon0 - dx, lat0 + dy)]
+            ).intersection(ground)  # fmt: skip
+            if isinstance(box, Polygon) and box.area > 0.25 * 4 * dx * dy:
+                found.append(_corners(box))
     return found
 
 

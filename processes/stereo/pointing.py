@@ -13,6 +13,11 @@ undone by a bundle adjustment (`adjust`):
 
 SIFT features instead of corners and patches took 0.25 s a piece of ground, not 0.03 s, and left
 a third fewer matches; SIFT's descriptors at the same corners left a tenth more in 0.06 s.
+
+Five pieces of ground in place of nine take 0.4 s less on a town of a km² and move the corrections
+of 18 scenes by 0.008 px at most. But the highest and lowest tie points bound the epipolar grids,
+and on another grid one cell in twelve is elsewhere by a decimetre: a suburb lost .5 points of its
+buildings.
 """
 
 from __future__ import annotations
@@ -26,7 +31,6 @@ from numpy.typing import NDArray
 
 from processes.core.systems import solved
 from processes.stereo.adjust import ENOUGH, Ties, adjust
-from processes.stereo.coverage import FIRST
 from processes.stereo.epipolar import NO_BASE, base_to_height, rectify
 from processes.stereo.rpc import RpcModel
 from processes.stereo.triangulate import intersect
@@ -48,9 +52,6 @@ SEEN_PX = 7
 ALIKE, CLEAR = 0.5, 0.85
 """A match is at least so alike, and its distance at most this share of the second best's."""
 HALF_PATCH = 4
-PLENTY = 200
-"""With so many tie points other pieces are not looked at: good to 0.1 px each, they tell a shift to
-a hundredth. Five pieces in place of nine, on towns of a km²: 0.4 s less."""
 STEADY, FEWEST_STEADY = 1 / 3, 60
 """Share of the refined matches of a piece of ground that is kept, and how many at least. On two \
 built scenes, two sizes each, all of them were 0.02 to 0.08 px off across, the best third 0.00 to \
@@ -162,8 +163,6 @@ def tie_points(
         at_left = frame.left.at(fine[:, 0], fine[:, 1])
         at_right = frame.right.at(fine[:, 2], fine[:, 3])
         found.append(np.stack([*at_left, *at_right]))
-        if len(found) >= FIRST and sum(points.shape[1] for points in found) >= PLENTY:
-            break
     if not found:
         return Ties(np.empty((2, 0)), np.empty((2, 0)))
     r0, c0, r1, c1 = np.concatenate(found, axis=1)

@@ -16,7 +16,7 @@ from shapely.geometry import box
 from processes.core.errors import InvalidInput, NoOverlap, OutsideArea
 from processes.core.raster import Grid
 from processes.stereo.adjust import Pointing
-from processes.stereo.coverage import FIRST, footprint, pairs_of, pieces
+from processes.stereo.coverage import footprint, pairs_of, pieces
 from processes.stereo.elevation import (
     heights_at,
     lift_m,
@@ -83,14 +83,6 @@ def test_a_large_ground_is_looked_at_in_pieces_inside_it() -> None:
         ground.buffer(1e-9).contains(box(x.min(), y.min(), x.max(), y.max())) for x, y in found
     )
     assert len(pieces(box(2.0, 47.0, 2.005, 47.003), 500.0)) == 1
-
-
-def test_the_first_pieces_are_the_corners_and_the_middle_of_a_ground() -> None:
-    ground = box(2.0, 47.0, 2.1, 47.05)
-    first = pieces(ground, 500.0)[:FIRST]
-    middles = sorted((round(x.mean() - 2.0, 3), round(y.mean() - 47.0, 4)) for x, y in first)
-    corners = [(x, y) for x in (0.017, 0.083) for y in (0.0083, 0.0417)]
-    assert middles == sorted([*corners, (0.05, 0.025)])
 
 
 def test_the_geoid_stands_where_it_is_known_to_stand() -> None:

@@ -11,8 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter, shift
 
 from processes.stereo.adjust import adjust
-from processes.stereo.coverage import FIRST
-from processes.stereo.pointing import PLENTY, refine, tie_points, ties_of
+from processes.stereo.pointing import refine, ties_of
 from processes.stereo.rpc import read_document
 from processes.stereo.view import View
 
@@ -52,8 +51,7 @@ def test_a_patch_across_a_step_is_doubted() -> None:
     assert doubts[121.0] > 3 * max(doubts[60.0], doubts[180.0])
 
 
-def bundled() -> list[View]:
-    """Return the views of the scene that comes with the tests."""
+def test_the_bundled_pair_is_brought_together() -> None:
     views = []
     for name in ("left", "right"):
         with rasterio.open(SCENE / f"{name}.tif") as file:
@@ -64,23 +62,8 @@ def bundled() -> list[View]:
             return a[:, r : r + h, c : c + w]
 
         views.append(View(name, model, pixels.shape[1:], read))
-    return views
-
-
-def test_the_bundled_pair_is_brought_together() -> None:
-    views = bundled()
     piece = LEFT.locate([200, 200, 700, 700], [200, 700, 700, 200], 150.0)
     ties = ties_of(views, [(0, 1, [piece])], heights_m=(-200, 500), gsd_m=0.5)
     assert ties.count > 100
     tied = adjust([v.model for v in views], ties, height_m=150.0)
     assert tied.corrections_px[1][1] == pytest.approx(1.807, abs=0.06)
-
-
-def test_where_the_first_pieces_show_plenty_the_others_are_not_looked_at() -> None:
-    views = bundled()
-    here = LEFT.locate([300, 300, 600, 600], [300, 600, 600, 300], 150.0)
-    beyond = LEFT.locate([-900, -900, -600, -600], [300, 600, 600, 300], 150.0)
-    found = tie_points(*views, [beyond, *[here] * 8], heights_m=(100, 250), gsd_m=0.5)
-    once = len(np.unique(found.cols[0]))
-    assert once > PLENTY / FIRST
-    assert found.count == FIRST * once
