@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import chain, pairwise
+from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,6 +118,7 @@ class Building:
 def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     """Segment in blocks, then draw building by building, tile by tile."""
     from processes.outlines.regularise import Taste
+    from processes.outlines.tiling import tiles
 
     scene = opened(inputs.dsm, inputs.dtm, inputs.ortho, work, ortho_mask=inputs.ortho_mask)
     cell_m = scene.grid.cell_m
@@ -133,10 +134,10 @@ def run(inputs: FootprintsInputs, work: Workspace) -> FootprintsOutputs:
     looks = _looks(inputs, scene, work)
     buildings: list[Building] = []
     moved_m: list[float] = []
-    tiles = list(_tiles(scene.grid))
-    for number, tile in enumerate(tiles):
+    wanted = list(tiles(scene.grid.shape, TILE_PX))
+    for number, tile in enumerate(wanted):
         work.progress(
-            0.3 + 0.65 * number / len(tiles), f"outlines: block {number + 1} of {len(tiles)}"
+            0.3 + 0.65 * number / len(wanted), f"outlines: block {number + 1} of {len(wanted)}"
         )
         block = buildings[-1].block + 1 if buildings else 0
         found = _drawn(scene, mask, decks, tile, taste, block, work.on_cores)
@@ -307,17 +308,6 @@ def _block_px(grid: Grid) -> int:
     return ceil(longest / max(2, round(longest / MASK_BLOCK_PX)))
 
 
-def _tiles(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
-    """Yield tiles (row, col, height, width) of about one size: their margins cost too."""
-    rows, cols = (
-        np.linspace(0, size, max(1, round(size / TILE_PX)) + 1).astype(int).tolist()
-        for size in grid.shape
-    )
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(cols):
-            yield top, left, bottom - top, right - left
-
-
 def _drawn(
     scene: Scene,
     mask: RasterSource,
@@ -330,6 +320,7 @@ def _drawn(
     """Return the buildings that a tile owns: those whose first cell lies in it."""
     from processes.outlines.attached import grown, parts
     from processes.outlines.segment import buildings_only, off_decks
+    from processes.outlines.tiling import around, owned
     from processes.outlines.trace import groups
 
     row, col, height, width = tile
@@ -345,7 +336,7 @@ def _drawn(
         margin_m *= 2
     if not own.any():
         return []
-    crop = _around(own, CONTEXT_M / scene.grid.cell_m)
+    crop = around(own, CONTEXT_M / scene.grid.cell_m)
     own, top, left = own[crop], top + crop[0].start, left + crop[1].start
     size = own.shape
     piece = scene.read(top, left, *size)
@@ -365,16 +356,6 @@ def _drawn(
         return list(_buildings(numbered[1], piece, taste, window, numbered[0]))
 
     return list(chain.from_iterable(on_cores(buildings, enumerate(groups(labels), start=block))))
-
-
-def _around(mask: NDArray[np.bool_], margin_px: float) -> tuple[slice, slice]:
-    """Return the window around all cells of a mask and their surroundings."""
-    found = []
-    for axis in (1, 0):
-        known = np.flatnonzero(mask.any(axis=axis))
-        first, last = known[0] - round(margin_px), known[-1] + 1 + round(margin_px)
-        found.append(slice(max(int(first), 0), min(int(last), mask.shape[1 - axis])))
-    return found[0], found[1]
 
 
 def _separated(buildings: Sequence[Building], min_area_m2: float) -> list[Building]:
@@ -410,38 +391,6 @@ def _shadow(
     # colours are interpolated up to a cell outside
     near = cv2.dilate(asked.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return ~sunlit(surface, scene.grid.cell_m, azimuth, elevation, asked=near)
-
-
-def owned(
-    mask: NDArray[np.bool_], tile: tuple[int, int, int, int]
-) -> tuple[NDArray[np.bool_], bool]:
-    """Return the cells of groups whose first cell lies in the tile, and whether any is cut.
-
-    First is the topmost row's leftmost cell, so that each group has one owner whatever the
-    window. Cut are those that reach the window's edge.
-    """
-    from processes.outlines.trace import joined
-
-    row, col, height, width = tile
-    names = joined(mask)
-    count = int(names.max())
-    if count == 0:
-        return mask, False
-    flat = names.ravel()
-    cells = np.flatnonzero(flat)
-    first = np.full(count + 1, flat.size)
-    np.minimum.at(first, flat[cells], cells)
-    rows, cols = np.divmod(first, mask.shape[1])
-    mine = (rows >= row) & (rows < row + height) & (cols >= col) & (cols < col + width)
-    mine[0] = False
-    edge = np.unique(np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]]))
-    # a group cut above or to the left may have its first cell beyond
-    touched = np.zeros(count + 1, bool)
-    touched[edge] = True
-    inside = np.unique(names[row : row + height, col : col + width])
-    near = np.zeros(count + 1, bool)
-    near[inside] = True
-    return mine[names], bool((touched & near)[1:].any())
 
 
 def _buildings(
