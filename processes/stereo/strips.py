@@ -83,7 +83,7 @@ def level_of(
     sought = np.isfinite(pair.left)
     if where is not None:
         sought &= where
-    cells = float(((hi - lo + 16.0) * sought).sum()) * recipe.per_px
+    cells = float(np.where(sought, hi - lo + 16.0, 0.0).sum()) * recipe.per_px
     cuts = np.linspace(0, rows, max(1, int(np.ceil(cells / STRIP_CELLS))) + 1).astype(int)
     parts = []
     for first, last in pairwise(cuts):

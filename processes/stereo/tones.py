@@ -99,10 +99,7 @@ class Toned:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _means(grey, rows, cols, unknown):  # type: ignore[no-untyped-def]
-    """Return means of 3×3 pixels, NaN where the middle one is; others that are not known count …
-
-    … as *unknown*.
-    """
+    """Return means of 3×3 pixels, NaN where the middle one is; beside it NaN counts *unknown*."""
     height, width = grey.shape
     out = np.full(rows.size, np.float32(np.nan))
     for k in range(rows.size):
