@@ -234,9 +234,8 @@ def _looks(inputs: FootprintsInputs, scene: Scene, work: Workspace) -> list[Look
         return Look(project, raster.read, (raster.shape[1], raster.shape[2]))
 
     images, tags = work.images(inputs.images), scene.surface.tags
-    return [
-        look(shot) for shot in shots_of(images, tags, grid, to_degrees, [Raster(heights, grid)])
-    ]
+    height_m = float(np.nanmedian(heights))
+    return [look(shot) for shot in shots_of(images, tags, grid, to_degrees, height_m)]
 
 
 def _on_images(

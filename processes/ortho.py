@@ -57,7 +57,8 @@ def run(inputs: OrthoInputs, work: Workspace) -> OrthoOutputs:
     surface = work.open_raster(inputs.dsm)
     grid, to_degrees = ground_of(surface)
     windows = _windows(surface, grid)
-    shots = shots_of(work.images(inputs.images), surface.tags, grid, to_degrees, windows)
+    height_m = float(np.median([np.nanmedian(window.values) for window in windows]))
+    shots = shots_of(work.images(inputs.images), surface.tags, grid, to_degrees, height_m)
     work.progress(0.1, "matching radiometry")
     shots, views = matched(shots, windows, to_degrees)
 

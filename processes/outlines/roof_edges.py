@@ -58,7 +58,7 @@ ALIKE_M = 4.0
 STEEP = 0.9
 """Steeper is no roof: the height there is taken as it is."""
 SIGHT_M, HIGHEST_M = 1.0, 60
-"""Steps, and how far up, in which something may stand in an image's line of sight."""
+"""What stands so far above an image's line of sight hides the wall, up to so high above it."""
 FAR_PX = 1000.0
 
 

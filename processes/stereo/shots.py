@@ -106,11 +106,13 @@ def shots_of(
     tags: Mapping[str, str],
     grid: Grid,
     to_degrees: ToDegrees,
-    windows: Sequence[Raster],
+    height_m: float,
 ) -> list[Shot]:
-    """Return the images, nearest to the vertical first. Bands are those of that image."""
+    """Return the images, nearest to the vertical first; *height_m* is that of their ground, about.
+
+    Bands are those of that image.
+    """
     pointing = Pointing.of(tags)
-    height_m = float(np.median([np.nanmedian(window.values) for window in windows]))
     x, y = grid.xy((grid.height - 1) / 2, (grid.width - 1) / 2)
     lon = float(to_degrees(x, y)[0])
     found = []

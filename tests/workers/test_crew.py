@@ -16,6 +16,7 @@ import pytest
 
 from workers import crew
 from workers.crew import HelperLost, on_cores
+from workers.family import living
 
 
 @pytest.fixture(autouse=True)
@@ -135,14 +136,6 @@ def test_forks_end_with_a_parent_that_is_killed(tmp_path):
     forks = {int(pid) for pid in told.read_text().split()} - {parent.pid}
     assert len(forks) == 2
     last = time.monotonic() + 10
-    while any(psutil.pid_exists(pid) and running(pid) for pid in forks):
+    while any(living(pid) for pid in forks):
         assert time.monotonic() < last
         time.sleep(0.05)
-
-
-def running(pid):
-    """Say whether a process is more than an entry that nobody has read."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
